@@ -169,7 +169,7 @@ class Stamp:
 
 
 def _trace_id(cause: Received | None) -> str | None:
-    """Return the trace id of a record's ``traceparent`` (W3C Trace Context, version 00), if it is well formed."""
+    """Return the trace id of a record's ``traceparent`` (W3C Trace Context), if it is well formed."""
     parts = ((cause.header("traceparent") or "") if cause else "").split("-")
     if (
         len(parts) != 4

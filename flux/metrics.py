@@ -4,7 +4,16 @@ Each module declares the families that it counts at its head, with ``registry=RE
 begin with ``flux_``; the door serves them all under ``/metrics``.
 """
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+# A second series for each counter, which only says when its process started.
+disable_created_metrics()  # type: ignore[no-untyped-call] # it has no hints
 
 REGISTRY = CollectorRegistry()
 

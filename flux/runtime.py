@@ -5,8 +5,10 @@ it away when they end; ``flux service``, ``flux topics`` and ``flux tail`` read 
 """
 
 import contextlib
+import errno
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
 import msgspec
@@ -35,16 +37,21 @@ class Running:
 
 def default_runtime_dir() -> Path:
     """Return the user's own directory for files that end with the login or the boot."""
-    return platformdirs.user_runtime_path("flux")
+    with warnings.catch_warnings():
+        # It warns where there is no login session (a container); its fallback will do.
+        warnings.simplefilter("ignore")
+        return platformdirs.user_runtime_path("flux")
 
 
 def announce(directory: Path, running: Running) -> Path:
     """Write the runtime file, readable by its owner alone, whole or not at all.
 
     Raises:
-        OSError: the directory cannot be made or written.
+        OSError: the directory cannot be made or written, or belongs to another user.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _own(directory):
+        raise PermissionError(errno.EPERM, "the runtime directory belongs to another user", str(directory))
     handle, scratch = tempfile.mkstemp(prefix=NAME, dir=directory)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -70,8 +77,15 @@ def find(directory: Path) -> Running | None:
     return found if found is not None and _alive(found.pid) else None
 
 
+def _own(directory: Path) -> bool:
+    # The fallback is in a directory that everyone can write to: nobody else may tell us where our broker is.
+    return directory.stat().st_uid == os.getuid()
+
+
 def _read(directory: Path) -> Running | None:
     try:
+        if not _own(directory):
+            return None
         return msgspec.json.decode((directory / NAME).read_bytes(), type=Running)
     except (OSError, msgspec.DecodeError):
         return None

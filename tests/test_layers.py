@@ -14,9 +14,10 @@ ROOT = Path(flux.__file__).parent
 LAYERS: list[tuple[str, ...]] = [
     ("flux.__main__",),
     ("flux.cli",),
+    ("flux.inspection",),
     ("flux.app",),
-    ("flux.site", "flux.banner"),
-    ("flux.settings", "flux.web", "flux.runtime"),
+    ("flux.services", "flux.site"),
+    ("flux.banner", "flux.settings", "flux.web", "flux.runtime"),
     ("flux.bff",),
     ("flux.domains",),
     ("flux.transport.socket_io", "flux.transport.kafka"),

@@ -1,0 +1,192 @@
+"""The command line: run, bff, service, topics, tail.
+
+Every failure that a person can mend is one line on standard error and a non-zero exit code: 2 for a wrong
+option or setting, 1 for anything else. Options come on top of the environment (``FLUX_...``), which comes on
+top of the settings file.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import trio
+
+import flux
+from flux import app, inspection
+from flux.domains.registry import DOMAINS
+from flux.errors import FluxError, SettingsError
+from flux.logs import configure_logs
+from flux.settings import Settings, load_settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _options(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
+    def apply(command: F) -> F:
+        for decorate in reversed(decorators):
+            command = decorate(command)
+        return command
+
+    return apply
+
+
+_common = _options(
+    click.option(
+        "--config",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Settings file (TOML). Default: FLUX_SETTINGS, else ./flux.toml if it is there.",
+    ),
+    click.option(
+        "--bootstrap-servers",
+        "kafka__bootstrap_servers",
+        metavar="HOST:PORT[,...]",
+        help="A real Kafka. Default: the embedded broker.",
+    ),
+    click.option("--log-level", "logs__level", metavar="LEVEL", help="debug, info, warning or error."),
+    click.option(
+        "--log-json/--log-text",
+        "logs__json",
+        default=None,
+        help="Default: text in a terminal, else JSON lines.",
+    ),
+)
+_door = _options(
+    click.option("--host", "http__host", help="Address to listen on. Default 127.0.0.1."),
+    click.option(
+        "--port", "http__port", type=int, help="Port to listen on; 0 takes a free one. Default 8000."
+    ),
+    click.option(
+        "--scheduler/--no-scheduler", "bff__scheduler", default=None, help="Refresh in the background."
+    ),
+)
+_feeds = _options(
+    click.option(
+        "--seed", "simulation__seed", type=int, help="Seed of the simulated feeds, for the same data again."
+    ),
+    click.option(
+        "--ticker-rate",
+        "simulation__ticker_rate",
+        type=float,
+        help="Simulated ticker events per second. Default 20.",
+    ),
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(flux.__version__, prog_name="flux")
+def cli() -> None:
+    """Live weather, crypto, news and stock data, from Kafka to web clients.
+
+    Start with `flux run` and open the address that it prints. Settings: options here, environment variables
+    (FLUX_HTTP__PORT=9000), or a flux.toml.
+    """
+
+
+@cli.command()
+@_common
+@_door
+@_feeds
+def run(config: Path | None, **options: Any) -> None:
+    """Run everything in this process: broker, services, BFF and page.
+
+    Without --bootstrap-servers an in-memory Kafka broker starts with it; `flux topics`, `flux tail` and
+    `flux service` on the same machine find it.
+    """
+    settings = _load(config, options)
+    _serve(app.run_all, settings)
+
+
+@cli.command()
+@_common
+@_door
+def bff(config: Path | None, **options: Any) -> None:
+    """Run the BFF and the page alone.
+
+    Uses the running Flux's broker; where there is none, it starts the embedded one, which the services find.
+    """
+    settings = _load(config, options)
+    _serve(app.run_bff, settings)
+
+
+@cli.command()
+@click.argument("name", type=click.Choice([domain.name for domain in DOMAINS]))
+@_common
+@_feeds
+def service(name: str, config: Path | None, **options: Any) -> None:
+    """Run one domain's service alone: weather, crypto, news or stock.
+
+    Uses the running Flux's broker, and waits until there is one.
+    """
+    settings = _load(config, options)
+    _serve(app.run_service, settings, name)
+
+
+@cli.command()
+@click.argument("action", type=click.Choice(["list", "create"]), default="list")
+@_common
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def topics(action: str, config: Path | None, as_json: bool, **options: Any) -> None:
+    """List the topics with their owners and records, or create those that are missing."""
+    settings = _load(config, options)
+    _ask(inspection.topics, settings, action == "create", as_json, sys.stdout)
+
+
+@cli.command()
+@click.argument("topic")
+@_common
+@click.option(
+    "--from",
+    "last",
+    type=click.IntRange(0),
+    default=10,
+    metavar="N",
+    help="Begin N records back. Default 10.",
+)
+@click.option("--follow/--no-follow", default=True, help="Go on until Ctrl-C, or end after what is there.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def tail(topic: str, config: Path | None, last: int, follow: bool, as_json: bool, **options: Any) -> None:
+    """Show a topic's last records, and those that come."""
+    settings = _load(config, options)
+    _ask(inspection.tail, settings, topic, last, follow, as_json, sys.stdout)
+
+
+def _load(config: Path | None, options: Mapping[str, Any]) -> Settings:
+    given = {name.replace("__", "."): value for name, value in options.items() if value is not None}
+    try:
+        settings = load_settings(config, given)
+    except SettingsError as error:
+        raise _failure(error) from None
+    configure_logs(level=settings.logs.level, json=settings.logs.json)
+    return settings
+
+
+def _serve(main: Callable[..., Any], settings: Settings, *args: Any) -> None:
+    """Run a long-lived role; its result is the exit code."""
+    try:
+        code = trio.run(main, settings, *args)
+    except FluxError as error:
+        raise _failure(error) from None
+    raise SystemExit(code)
+
+
+def _ask(main: Callable[..., Any], settings: Settings, *args: Any) -> None:
+    """Run a command that answers and ends; Ctrl-C and a closed pipe are ways to end it, not errors."""
+    try:
+        trio.run(main, settings, *args)
+    except FluxError as error:
+        raise _failure(error) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        sys.stderr.close()  # Python would print a complaint about the lost pipe on its way out
+        raise SystemExit(0) from None
+
+
+def _failure(error: FluxError) -> click.ClickException:
+    return _Misuse(str(error)) if isinstance(error, SettingsError) else click.ClickException(str(error))
+
+
+class _Misuse(click.ClickException):
+    exit_code = 2

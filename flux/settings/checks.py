@@ -1,0 +1,74 @@
+"""What a setting may be: validators whose errors say what is allowed, for the tree of settings."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+Validator = Callable[[Any, Any, Any], None]
+"""As attrs calls it: instance, attribute, value; raises a ValueError that says what is allowed."""
+
+
+def between(low: float, high: float) -> Validator:
+    """Return a validator: a number within these bounds, both included."""
+
+    def check(_instance: object, _attribute: object, value: float) -> None:
+        if not low <= value <= high:
+            raise ValueError(f"must be from {_number(low)} to {_number(high)}")
+
+    return check
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def check_host(_instance: object, _attribute: object, value: str) -> None:
+    """Accept a host name or an address; whether it is there shows when the door opens."""
+    if len(value) > 255 or re.search(r"[\s/]", value):
+        raise ValueError("must be a host name or an address, such as 0.0.0.0")
+
+
+def check_servers(_instance: object, _attribute: object, value: str) -> None:
+    """Accept ``host:port``, several separated by commas; an IPv6 address stands in brackets."""
+    for server in value.split(","):
+        host, _, port = server.strip().rpartition(":")
+        named = re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", host)
+        if not named or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65_535:
+            raise ValueError(
+                "must be host:port, several separated by commas, such as kafka-1:9092,kafka-2:9092"
+            )
+
+
+def check_origins(_instance: object, _attribute: object, value: tuple[str, ...]) -> None:
+    """Accept origins as browsers send them (Fetch standard: scheme, host, port, nothing else), or ``*``."""
+    for origin in value:
+        parts = urlsplit(origin)
+        whole = (
+            parts.scheme in {"http", "https"}
+            and origin == f"{parts.scheme}://{parts.netloc}"
+            and parts.netloc
+        )
+        if origin != "*" and not whole:
+            raise ValueError(
+                "must be origins such as https://example.org (no path, no slash at the end), or *"
+            )
+
+
+def check_config(_instance: object, _attribute: object, value: Mapping[str, str]) -> None:
+    """Accept settings of librdkafka save those that have a setting of their own."""
+    if "bootstrap.servers" in value:
+        raise ValueError("must not have bootstrap.servers; that is kafka.bootstrap_servers")
+
+
+def suggestion(name: str, candidates: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """Return ``; did you mean X?`` with the nearest of the known names, or nothing if none is near.
+
+    Args:
+        name: the unknown one.
+        candidates: the known ones.
+        cutoff: how alike they must be, 0 to 1 (difflib's ratio).
+    """
+    near = difflib.get_close_matches(name, list(candidates), n=1, cutoff=cutoff)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,0 +1,81 @@
+"""What the door serves besides Socket.IO: the page, liveness, readiness, metrics."""
+
+import msgspec
+import pytest
+
+from flux.site import Check, Site
+from flux.transport.http import Request, Response
+from flux.web import StaticFile
+
+PAGE = {"/": StaticFile(b"<!doctype html>", {"content-type": "text/html", "etag": '"abc"'})}
+
+
+def site(*checks: Check) -> Site:
+    """A site with a small page and those conditions of readiness."""
+    return Site(PAGE, lambda: checks)
+
+
+def get(
+    path: str, *checks: Check, method: str = "GET", headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> Response:
+    """The answer to one request."""
+    return site(*checks)(Request(method, path, headers))
+
+
+def test_the_page_is_served_with_its_headers() -> None:
+    """A file comes whole, with the headers that were made for it."""
+    response = get("/?utm=1")
+    assert (response.status, response.body) == (200, b"<!doctype html>")
+    assert (b"etag", b'"abc"') in response.headers
+
+
+def test_a_page_that_the_browser_has_is_not_sent_again() -> None:
+    """A matching ETag is answered 304 without a body."""
+    response = get("/", headers=((b"if-none-match", b'"abc"'),))
+    assert (response.status, response.body) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    "path", ["/missing", "/../flux/site.py", "/%2e%2e/site.py", "/assets/", "//", "/\x00"]
+)
+def test_what_is_not_there_is_404_with_the_way_to_the_page(path: str) -> None:
+    """Paths are looked up as exact names, so nothing outside the page can be named."""
+    response = get(path)
+    assert response.status == 404
+    assert b"the page is at /" in response.body
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "BREW"])
+def test_other_methods_are_refused(method: str) -> None:
+    """405 names the methods that are allowed."""
+    response = get("/", method=method)
+    assert response.status == 405
+    assert (b"allow", b"GET, HEAD") in response.headers
+
+
+def test_liveness_does_not_ask_for_readiness() -> None:
+    """A process without Kafka is alive."""
+    assert get("/livez", Check("kafka", False, "away")).status == 200
+
+
+def test_readiness_names_what_is_missing_and_why() -> None:
+    """503 with the reason of each condition that does not hold, and of no other."""
+    response = get("/readyz", Check("kafka", False, "all brokers are down"), Check("bff", True, "unused"))
+    assert response.status == 503
+    assert msgspec.json.decode(response.body) == {
+        "status": "not ready",
+        "checks": {"kafka": {"ok": False, "reason": "all brokers are down"}, "bff": {"ok": True}},
+    }
+
+
+def test_readiness_is_200_when_all_holds() -> None:
+    """Load balancers look at the status alone."""
+    assert get("/readyz", Check("kafka", True)).status == 200
+
+
+def test_metrics_are_prometheus_text() -> None:
+    """Every family of the process's registry is there."""
+    response = get("/metrics")
+    assert response.status == 200
+    assert b"python_info" in response.body
+    assert any(name == b"content-type" and b"text/plain" in value for name, value in response.headers)

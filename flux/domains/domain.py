@@ -5,15 +5,18 @@ services are written against these descriptors alone and name no domain; adding 
 `Domain` in it and one line in ``flux.domains.registry``.
 """
 
+import random
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from attrs import field, frozen
 
+from flux.domains.limits import WorkerLimits
 from flux.domains.location import Location, city_key
 from flux.domains.providers import ProviderOptions
-from flux.messages import Command, Event
+from flux.messages import Command, Event, wall_clock
 from flux.nurseries.service import Service
 from flux.transport.kafka.bus import Client, Topic
 
@@ -45,7 +48,7 @@ class Feed:
     Args:
         topic: the Kafka topic.
         payload: the attrs class of its values, an `Event`.
-        room: the room's name; ``{city}`` in it makes the feed located: one room a city, in the client's spelling.
+        room: its name; ``{city}`` in it makes the feed located: one room a city, in the client's spelling.
         event: the event's name, with ``{city}`` likewise.
     """
 
@@ -82,9 +85,13 @@ class Feed:
         """Decode and validate a Kafka value.
 
         Raises:
-            msgspec.DecodeError: not JSON, or not of this feed's shape (`msgspec.ValidationError`).
+            msgspec.DecodeError: not JSON, nested too deep, or not of this feed's shape
+                (`msgspec.ValidationError`). Fields that are skipped are not checked for UTF-8.
         """
-        return self._decoder.decode(value)
+        try:
+            return self._decoder.decode(value)
+        except (UnicodeDecodeError, RecursionError) as error:  # msgspec lets these two through
+            raise msgspec.DecodeError(str(error)) from error
 
 
 def _whole_domain(payload: Event[Any], kafka_key: str | None) -> None:  # noqa: ARG001 - the shape of SnapshotFeed.city
@@ -120,7 +127,7 @@ class SnapshotFeed(Feed):
 
 @frozen(kw_only=True, eq=False)
 class StreamFeed(Feed):
-    """A high-frequency feed: relayed whole as it comes, never cached; a client that lags gets the latest per key.
+    """A high-frequency feed: relayed whole, never cached; a client that lags gets the latest per key.
 
     Args:
         conflation_key: what of a decoded value the latest of which supersedes the earlier (the product).
@@ -176,10 +183,16 @@ class ServiceContext:
     Args:
         client: the bus as this domain's principal.
         options: how its provider is made.
+        limits: the bounds of its command worker.
+        now: the wall clock, aware.
+        rng: of ids and of jitter; never the simulation's, whose seed would repeat ids after a restart.
     """
 
     client: Client
     options: ProviderOptions
+    limits: WorkerLimits = field(factory=WorkerLimits)
+    now: Callable[[], datetime] = wall_clock
+    rng: random.Random = field(factory=random.Random)
 
 
 @frozen(kw_only=True)
@@ -213,13 +226,15 @@ def command_topic(name: str, domain: str, *, partitions: int = 1) -> Topic:
     return Topic(name, producer=BFF, consumer=domain, partitions=partitions)
 
 
-def event_topic(name: str, domain: str, *, partitions: int = 1) -> Topic:
+def event_topic(
+    name: str, domain: str, *, partitions: int = 1, retention: timedelta = timedelta(days=1)
+) -> Topic:
     """Declare an event topic: the domain's service produces it, the BFF consumes it."""
-    return Topic(name, producer=domain, consumer=BFF, partitions=partitions)
+    return Topic(name, producer=domain, consumer=BFF, partitions=partitions, retention=retention)
 
 
 def location_command_data(location: Location) -> dict[str, Any]:
-    """Return a location as a command's ``data``: the fields that are known, lat and lon as text, never an IP."""
+    """Return a location as a command's ``data``: what is known of it, lat and lon as text, never an IP."""
     known = {
         "city": location.city,
         "region": location.region,

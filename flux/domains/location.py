@@ -1,6 +1,6 @@
 """A client's location: parsed and bounded at the edge, and the key under which its city is known."""
 
-import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +11,10 @@ from flux.errors import RemoteError
 
 CITY_LIMIT = 100
 """Characters; the longest official place name has 85 letters (one word), 58 in Europe."""
+
+
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
+"""What `float` takes besides (``1_0``, other scripts' digits, ``nan``) no geocoder understands."""
 
 
 class LocationError(RemoteError):
@@ -96,17 +100,21 @@ def _degrees(payload: Mapping[str, Any], field: str, limit: float) -> str | None
     value = payload.get(field)
     if value is None or value == "":
         return None
+    number: float
     message = f"{field} must be a number from {-limit:g} to {limit:g}"
-    # bool is an int in Python; a number's text is bounded so that nobody makes us parse a megabyte.
-    if isinstance(value, bool) or not isinstance(value, int | float | str) or len(str(value)[:33]) > 32:
+    if isinstance(value, str):
+        text = value.strip() if len(value) <= 32 else ""
+        if not _DECIMAL.fullmatch(text):
+            raise LocationError(message)
+        number = float(text)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        number, text = value, ""
+    else:
         raise LocationError(message)
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        raise LocationError(message) from None
-    if not math.isfinite(number) or abs(number) > limit:
+    # Compared before it is printed: an int of 5,000 digits has no text in Python. NaN is in no range.
+    if not -limit <= number <= limit:
         raise LocationError(message)
-    return value.strip() if isinstance(value, str) else repr(value)
+    return text or repr(number)
 
 
 def _printable(text: str) -> bool:

@@ -2,7 +2,14 @@
 
 from attrs import field, frozen
 
+from flux.domains.domain import command_topic, event_topic
 from flux.messages import Event
+
+NAME = "weather"
+
+FETCH = command_topic("weather.service.command.fetch", NAME, partitions=4)
+UPDATED = event_topic("weather.service.event.updated", NAME, partitions=4)
+REJECTED = event_topic("weather.service.event.rejected", NAME)
 
 
 @frozen

@@ -1,0 +1,138 @@
+"""Topics: creating those that are missing, and looking at those that are there."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+import structlog
+from attrs import frozen
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from flux.errors import BrokenError
+from flux.transport.kafka.bus import Topic
+from flux.transport.kafka.config import KafkaConfig
+
+log = structlog.get_logger("flux.kafka")
+
+Result = TypeVar("Result")
+
+ANSWER_SECONDS = 10.0
+
+
+@frozen
+class PartitionInfo:
+    """A partition: its number, the offset of its first record, and the one that the next record will have."""
+
+    number: int
+    low: int
+    high: int
+
+
+@frozen
+class TopicInfo:
+    """A topic as the broker has it.
+
+    Args:
+        name: the full name.
+        partitions: by number; none where the topic does not exist.
+    """
+
+    name: str
+    partitions: tuple[PartitionInfo, ...]
+
+    @property
+    def exists(self) -> bool:
+        """Whether the broker has the topic."""
+        return bool(self.partitions)
+
+    @property
+    def records(self) -> int:
+        """How many records stand in the topic now."""
+        return sum(partition.high - partition.low for partition in self.partitions)
+
+
+class Admin:
+    """Questions and orders to a broker, each in a worker thread.
+
+    A cancelled call is left behind; its thread ends by its own time-out (`ANSWER_SECONDS`).
+
+    Args:
+        config: how to reach the broker.
+    """
+
+    def __init__(self, config: KafkaConfig) -> None:
+        self._config = config
+        self._limiter = anyio.CapacityLimiter(1)
+
+    async def create_topics(self, topics: Iterable[Topic]) -> list[str]:
+        """Create those that are missing; see `Bus.create_topics`."""
+        return await self._in_thread(partial(self._create, list(topics)))
+
+    async def list_topics(self, topics: Iterable[Topic]) -> dict[str, TopicInfo]:
+        """Return what the broker has of these topics, by name.
+
+        Raises:
+            BrokenError: the broker did not answer.
+        """
+        return await self._in_thread(partial(self._list, [topic.name for topic in topics]))
+
+    async def _in_thread(self, call: Callable[[], Result]) -> Result:
+        try:
+            return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
+        except KafkaException as error:
+            raise BrokenError(f"kafka: {error.args[0].str()}") from error
+
+    # From here on: in a thread.
+
+    def _create(self, topics: list[Topic]) -> list[str]:
+        client = AdminClient(self._config.common())
+        wanted = [
+            NewTopic(
+                topic.name,
+                num_partitions=topic.partitions,
+                replication_factor=-1,
+                config={
+                    "cleanup.policy": "delete",
+                    "retention.ms": str(round(topic.retention.total_seconds() * 1000)),
+                    "max.message.bytes": str(self._config.max_message_bytes),
+                },
+            )
+            for topic in topics
+        ]
+        futures: dict[str, Future[Any]] = client.create_topics(
+            wanted, operation_timeout=ANSWER_SECONDS, request_timeout=ANSWER_SECONDS
+        )
+        created = []
+        for name, future in futures.items():
+            try:
+                future.result(timeout=ANSWER_SECONDS + 1)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise BrokenError(f"topic {name} was not created: {error.args[0].str()}") from error
+            else:
+                created.append(name)
+        if created:
+            log.info("topics created", topics=created)
+        return created
+
+    def _list(self, names: list[str]) -> dict[str, TopicInfo]:
+        consumer = Consumer(self._config.consumer(f"{self._config.client_id}.look"))
+        try:
+            return {name: self._look(consumer, name) for name in names}
+        finally:
+            consumer.close()
+
+    def _look(self, consumer: Consumer, name: str) -> TopicInfo:
+        metadata = consumer.list_topics(name, timeout=ANSWER_SECONDS).topics[name]
+        if metadata.error is not None and metadata.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise KafkaException(metadata.error)
+        partitions = []
+        for number in sorted(metadata.partitions):
+            low, high = consumer.get_watermark_offsets(TopicPartition(name, number), timeout=ANSWER_SECONDS)
+            partitions.append(PartitionInfo(number, low, high))
+        return TopicInfo(name, tuple(partitions))

@@ -1,0 +1,256 @@
+"""One real Apache Kafka node (KRaft mode) as a child process, for tests: start, stop, kill, freeze, restart.
+
+Its jars come from Maven Central, once, into a cache folder that is named after the hash of ``pom.xml``.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from attrs import define, field
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+POM = Path(__file__).with_name("pom.xml")
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+RESOLVE_SECONDS = 600.0
+
+JVM = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+"""A small heap and only the quick compiler: the node is up sooner, and no test runs long enough to mind."""
+
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+default.replication.factor=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+controlled.shutdown.enable=false
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
+"""
+
+
+WATCH = """\
+import os, signal, sys
+if sys.stdin.read() != "ended":
+    os.kill(int(sys.argv[1]), signal.SIGKILL)
+"""
+"""Ends the node when the test run is gone: a run that is killed has no fixture left to do it, but its end of
+the pipe closes. A node that was stopped in order is announced, as its pid may be another's by then."""
+
+
+class Unavailable(Exception):  # noqa: N818 - it names a state of the machine
+    """What a real Kafka needs is not on this machine; the text names it."""
+
+
+def resolve_jars() -> Path:
+    """Return the folder with Kafka's jars, fetching them with Maven the first time.
+
+    Raises:
+        Unavailable: no Java, or no Maven and nothing in the cache, or Maven failed.
+    """
+    if shutil.which("java") is None:
+        raise Unavailable("java is not installed")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flux-tests"
+    digest = hashlib.sha256(POM.read_bytes()).hexdigest()[:16]
+    jars = cache / f"apache-kafka-{digest}"
+    if jars.is_dir():
+        return jars
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise Unavailable("mvn is not installed, and Kafka's jars are not in the cache")
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        fetched = Path(scratch) / "jars"
+        command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies"]
+        command += ["-DincludeScope=runtime", f"-DoutputDirectory={fetched}"]
+        try:
+            run = subprocess.run(
+                command, capture_output=True, text=True, timeout=RESOLVE_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise Unavailable(f"mvn did not fetch Kafka's jars within {RESOLVE_SECONDS:g} s") from None
+        if run.returncode != 0:
+            raise Unavailable(f"mvn did not fetch Kafka's jars: {(run.stdout + run.stderr)[-500:]}")
+        # Whole or not at all, also when two test runs fetch at the same time.
+        with contextlib.suppress(OSError):
+            fetched.rename(jars)
+    return jars
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of 127.0.0.1 that were free a moment ago."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in sockets]
+
+
+@define(eq=False)
+class ApacheKafka:
+    """A node with its data in one folder; use it as a context manager, or `start` and always `stop` it.
+
+    Args:
+        jars: the folder of `resolve_jars`.
+        folder: for settings, data and the process's output; must exist.
+    """
+
+    jars: Path
+    folder: Path
+    port: int = field(init=False)
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _watcher: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.port, controller_port = free_ports(2)
+        properties = PROPERTIES.format(
+            port=self.port, controller_port=controller_port, data=self.folder / "data"
+        )
+        self._settings.write_text(properties)
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """``host:port``, the same over restarts."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id, while it was started and not stopped."""
+        return self._process.pid if self._process is not None else None
+
+    def start(self) -> Self:
+        """Start the node on its data, and wait until it answers clients.
+
+        Raises:
+            RuntimeError: it ended, or did not answer within `START_SECONDS`; the text has its last output.
+        """
+        if self._process is not None:
+            raise RuntimeError("this node runs already")
+        if not (self.folder / "data").exists():
+            self._format()
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._java("kafka.Kafka", str(self._settings)),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.folder,
+                start_new_session=True,  # Ctrl-C at the test run is the fixture's to handle
+            )
+        self._watcher = subprocess.Popen(
+            [sys.executable, "-c", WATCH, str(self._process.pid)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            self._wait_until_it_answers(self._process)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End the node in order, or by force after `STOP_SECONDS`; does nothing if it does not run."""
+        if self._process is None:
+            return
+        self.thaw()
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._ended()
+
+    def kill(self) -> None:
+        """End the node at once, as a power cut would (SIGKILL); `start` goes on with the same data."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(STOP_SECONDS)
+            self._ended()
+
+    def freeze(self) -> None:
+        """Stop the node's clock: connections stay open, nothing answers (SIGSTOP)."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+            os.waitpid(self._process.pid, os.WUNTRACED)  # its threads go on for a moment
+
+    def thaw(self) -> None:
+        """Let a frozen node go on (SIGCONT)."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _ended(self) -> None:
+        self._process = None
+        if self._watcher is not None:
+            self._watcher.communicate(b"ended", STOP_SECONDS)
+            self._watcher = None
+
+    @property
+    def _settings(self) -> Path:
+        return self.folder / "server.properties"
+
+    @property
+    def _output(self) -> Path:
+        return self.folder / "output.txt"
+
+    def _java(self, main: str, *arguments: str) -> list[str]:
+        return ["java", *JVM, "-cp", str(self.jars / "*"), main, *arguments]
+
+    def _format(self) -> None:
+        command = self._java("kafka.tools.StorageTool", "format", "-c", str(self._settings))
+        command += ["-t", "Rmx1eFRlc3RDbHVzdGVyMQ"]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False)
+        if run.returncode != 0:
+            raise RuntimeError(f"Kafka's storage was not formatted: {(run.stdout + run.stderr)[-1000:]}")
+
+    def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        for _ in attempts_until(deadline):
+            if process.poll() is not None:
+                break
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.2):
+                client = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+                with contextlib.suppress(KafkaException):
+                    if client.list_topics(timeout=2).brokers:
+                        return
+        last = self._output.read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"Kafka did not start (exit status {process.poll()}): {last}")
+
+
+def attempts_until(deadline: float) -> Iterator[None]:
+    """Give a turn every 50 ms until the deadline (monotonic seconds)."""
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(0.05)

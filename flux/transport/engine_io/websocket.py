@@ -1,0 +1,74 @@
+"""Reading a WebSocket that carries a session, or probes for one."""
+
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from flux.errors import BrokenError, ClosedError
+from flux.transport.engine_io.client import PARSE_ERROR, TRANSPORT_CLOSE, TRANSPORT_ERROR
+from flux.transport.engine_io.codec import PacketError
+from flux.transport.websocket import Messages
+from flux.transport.wire import Wire
+
+log = structlog.get_logger("flux.engine_io")
+
+LINGER_SECONDS = 1.0
+PROTOCOL_ERROR = 1002
+
+Take = Callable[[str | bytes], trio.Event | None]
+"""Takes a message; an event in return stops the reading until it is set; `PacketError` ends it."""
+
+
+async def read_messages(wire: Wire, data: bytes, take: Take, max_size: int) -> str:
+    """Read messages until the connection's end. Cancellation leaves it unread.
+
+    Args:
+        wire: the connection; pongs and close frames are written to it.
+        data: what was received already.
+        take: called with each message.
+        max_size: bytes of the largest message.
+
+    Returns:
+        Why it ended, a disconnect reason.
+    """
+    messages = Messages(wire, max_size)
+    try:
+        while not messages.ended:
+            pressure = _take_all(messages, data, take) if data else None
+            data = b""  # an idle connection must not keep its last bytes
+            if pressure is not None:
+                await pressure.wait()
+            if not messages.ended:
+                data = await wire.receive()
+                if not data:
+                    break
+    except PacketError as error:
+        log.info("client broke the protocol", reason=str(error))
+        messages.fail(PROTOCOL_ERROR)
+        return PARSE_ERROR
+    except ClosedError:
+        return wire.failure or TRANSPORT_CLOSE
+    except BrokenError:
+        return TRANSPORT_ERROR
+    return PARSE_ERROR if messages.failed else TRANSPORT_CLOSE
+
+
+async def linger(wire: Wire) -> None:
+    """Read to the peer's end for a while, so that no reset overtakes our last frames."""
+    with trio.move_on_after(LINGER_SECONDS):
+        try:
+            while await wire.receive():
+                pass
+        except (BrokenError, ClosedError):
+            pass
+
+
+def _take_all(messages: Messages, data: bytes, take: Take) -> trio.Event | None:
+    # A function of its own, so that an idle connection does not keep its last message either.
+    pressure = None
+    for message in messages.feed(data):
+        event = take(message)
+        if event is not None:
+            pressure = event
+    return pressure

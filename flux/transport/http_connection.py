@@ -1,0 +1,325 @@
+"""One HTTP/1.1 connection: requests in by h11, responses out, and the hand-over to a WebSocket.
+
+One task runs it and is the only one to receive. A response may be written by someone else
+(`Exchange.respond`): a long-poll is answered by whoever has something for the client, while this task goes on
+waiting for the peer, so that an aborted poll is noticed at once.
+"""
+
+import math
+import time
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from enum import Enum, auto
+from functools import lru_cache, partial
+from http import HTTPStatus
+from typing import Any
+
+import h11
+import structlog
+import trio
+from attrs import evolve
+from prometheus_client import Counter
+
+from flux.errors import BrokenError, ClosedError
+from flux.metrics import REGISTRY
+from flux.transport.http import App, Request, RequestError, Response
+from flux.transport.http_guard import check_head, check_request
+from flux.transport.http_mount import Exchange, Limits, Mount, Takeover
+from flux.transport.wire import Wire
+
+log = structlog.get_logger("flux.door")
+
+REQUESTS = Counter("flux_http_requests_total", "Requests answered, by status", ["status"], registry=REGISTRY)
+HANDLER_ERRORS = Counter("flux_http_handler_errors_total", "Exceptions in the door's app", registry=REGISTRY)
+REFUSED = Counter(
+    "flux_http_refused_total", "Requests that broke HTTP or a bound", ["status"], registry=REGISTRY
+)
+
+BODYLESS = (204, 304)
+PIECE = 64 * 1024
+"""Bytes of a response body between two looks at whether the client still takes them."""
+
+
+class Phase(Enum):
+    """What a connection is doing."""
+
+    IDLE = auto()
+    READING = auto()
+    ANSWERING = auto()
+
+
+class HttpConnection:
+    """A connection that speaks HTTP.
+
+    Args:
+        wire: the connection.
+        peer: address and port, for requests.
+        route: gives the mount that takes a path, or None.
+        app: answers the other paths.
+        limits: bounds.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        peer: tuple[str, int],
+        route: Callable[[str], Mount | None],
+        app: App,
+        limits: Limits,
+    ) -> None:
+        self._wire = wire
+        self._peer = peer
+        self._route = route
+        self._app = app
+        self._limits = limits
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
+        self._scope = trio.CancelScope()
+        self._phase = Phase.IDLE
+        self._head = bytearray()
+        self._bodyless = False
+        self._last = False
+
+    def stop(self) -> None:
+        """End the connection: at once if no request is being answered, else after its response."""
+        self._last = True
+        if self._phase is Phase.IDLE:
+            self._scope.cancel()
+
+    async def run(self) -> Callable[[], Awaitable[None]] | None:
+        """Serve requests until the end.
+
+        Returns:
+            What to run next in this task if the connection left HTTP, else None (the wire wants closing).
+        """
+        self._deadline(self._limits.head_seconds)
+        try:
+            with self._scope:
+                while not self._last:
+                    request = await self._receive_request()
+                    if request is None:
+                        return None
+                    takeover = await self._answer(request)
+                    if takeover is not None:
+                        trailing = self._http.trailing_data[0]
+                        return partial(takeover.run, self._wire, trailing)
+                    if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+                        await self._linger()
+                        return None
+                    self._next_cycle()
+                return None
+            # Only a deadline or `stop` leads here.
+            if self._phase is Phase.READING:
+                await self._refuse(RequestError(408, "the request took too long"))
+        except RequestError as error:
+            await self._refuse(error)
+        except (BrokenError, ClosedError):
+            pass  # the peer is gone, or someone else closed the wire: nothing more to say
+        return None
+
+    def _deadline(self, seconds: float) -> None:
+        self._scope.deadline = trio.current_time() + seconds
+
+    def _next_cycle(self) -> None:
+        self._http.start_next_cycle()
+        self._head = bytearray(self._http.trailing_data[0])
+        if self._head:
+            self._phase = Phase.READING
+            self._deadline(self._limits.head_seconds)
+        else:
+            self._phase = Phase.IDLE
+
+    async def _receive_request(self) -> Request | None:
+        """Wait for a whole request; None is the peer's orderly end.
+
+        Raises:
+            RequestError: it breaks HTTP or a bound.
+        """
+        head = await self._next_event()
+        if not isinstance(head, h11.Request):
+            return None
+        check_head(bytes(self._head), self._limits.head_bytes)
+        check_request(head)
+        self._head = bytearray()
+        self._bodyless = head.method == b"HEAD"
+        request = Request(
+            method=head.method.decode("ascii"),
+            target=origin_form(head.target.decode("ascii")),
+            headers=tuple(head.headers),
+            peer=self._peer,
+            http_version=head.http_version.decode("ascii"),
+        )
+        mount = self._route(request.raw_path)
+        bound = self._limits.body_bytes if mount is None else mount.max_body
+        self._deadline(self._limits.body_seconds)
+        body = await self._receive_body(request, bound)
+        if body is None:
+            over = Response.text(413) if mount is None else mount.overflow(request)
+            raise RequestError(413, "the body is too large", over)
+        self._phase = Phase.ANSWERING
+        self._scope.deadline = math.inf
+        return evolve(request, body=body) if body else request
+
+    async def _receive_body(self, request: Request, bound: int) -> bytes | None:
+        """Return the body, or None as soon as it is known to be larger than `bound` bytes."""
+        length = request.header(b"content-length")
+        if length is not None and (len(length) > 18 or int(length) > bound):
+            return None
+        if self._http.they_are_waiting_for_100_continue:
+            self._wire.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            event = await self._next_event()
+            if isinstance(event, h11.Data):
+                size += len(event.data)
+                if size > bound:
+                    return None
+                pieces.append(bytes(event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                return b"".join(pieces)
+            else:
+                raise RequestError(400, "the body ended early")
+
+    async def _next_event(self) -> Any:
+        while True:
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError as error:
+                raise RequestError(error.error_status_hint, str(error)) from error
+            if event is not h11.NEED_DATA:
+                return event
+            data = await self._wire.receive()
+            if self._http.their_state is h11.IDLE:
+                if self._phase is Phase.IDLE and data:
+                    self._phase = Phase.READING
+                    self._deadline(self._limits.head_seconds)
+                self._head += data
+            self._http.receive_data(data)
+
+    async def _answer(self, request: Request) -> Takeover | None:
+        mount = self._route(request.raw_path)
+        if mount is None:
+            await self._send(await self._ask_app(request))
+            return None
+        exchange = Exchange(self)
+        try:
+            answer = await mount.handle(request, exchange)
+        except RequestError as error:
+            answer = error.response
+        except Exception:
+            HANDLER_ERRORS.inc()
+            log.exception("mount failed", path=request.raw_path)
+            answer = Response.text(500)
+        if isinstance(answer, Takeover):
+            return answer
+        if answer is not None:
+            exchange.respond(answer)
+        elif not exchange.answered:
+            await self._wait_answered(exchange)
+        return None
+
+    async def _wait_answered(self, exchange: Exchange) -> None:
+        """Wait until someone else responds, watching the peer meanwhile."""
+        reason = "transport close"
+        try:
+            data = await self._wire.receive()
+            if data or exchange.answered:
+                self._http.receive_data(data)
+                # A pipelined request waits in h11 until this one is answered; reading on would let it grow.
+                await exchange.wait_answered()
+        except BrokenError:
+            reason = "transport error"
+            raise
+        finally:
+            exchange.abort(reason)
+        if not data:
+            self._last = True
+
+    async def _ask_app(self, request: Request) -> Response:
+        try:
+            answer = self._app(request)
+            return answer if isinstance(answer, Response) else await answer
+        except RequestError as error:
+            return error.response
+        except Exception:
+            HANDLER_ERRORS.inc()
+            log.exception("app failed", method=request.method, path=request.raw_path)
+            return Response.text(500)
+
+    async def _send(self, response: Response) -> None:
+        """Write a response; a large body in pieces, as the client takes them."""
+        if len(response.body) <= PIECE or self._bodyless:
+            self.respond(response)
+            return
+        self._wire.write(self._head_of(response))
+        for start in range(0, len(response.body), PIECE):
+            self._deadline(self._limits.keep_alive_seconds)
+            self._wire.write(self._http.send(h11.Data(data=response.body[start : start + PIECE])) or b"")
+            await self._wire.drain()
+        self._wire.write(self._http.send(h11.EndOfMessage()) or b"")
+        self._responded()
+
+    def respond(self, response: Response) -> None:
+        """Write a whole response at once; what does not go out now is bounded by the wire's outbox."""
+        data = self._head_of(response)
+        if not self._bodyless and response.status not in BODYLESS:
+            data += self._http.send(h11.Data(data=response.body)) or b""
+        self._wire.write(data + (self._http.send(h11.EndOfMessage()) or b""))
+        self._responded()
+
+    def _head_of(self, response: Response) -> bytes:
+        REQUESTS.labels(response.status).inc()
+        headers = [(b"date", _date(int(time.time()))), *response.headers]
+        if response.status not in BODYLESS:
+            headers.append((b"content-length", b"%d" % len(response.body)))
+        if self._last:
+            headers.append((b"connection", b"close"))
+        head = h11.Response(status_code=response.status, headers=headers, reason=_phrase(response.status))
+        return self._http.send(head) or b""
+
+    def _responded(self) -> None:
+        # From here the client has this long to take the response and send the next request.
+        self._deadline(self._limits.keep_alive_seconds)
+        if self._http.our_state is h11.MUST_CLOSE:
+            self._deadline(self._limits.linger_seconds)
+            self._wire.finish()
+        elif not self._last:
+            self._phase = Phase.IDLE
+
+    async def _refuse(self, error: RequestError) -> None:
+        REFUSED.labels(error.status).inc()
+        log.info("request refused", status=error.status, reason=error.reason, peer=self._peer[0])
+        self._last = True
+        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self.respond(error.response)
+        await self._linger()
+
+    async def _linger(self) -> None:
+        """Close as TCP wants it: end our side, read on, so that no reset overtakes the response."""
+        self._wire.finish()
+        with trio.move_on_after(self._limits.linger_seconds):
+            try:
+                while await self._wire.receive():
+                    pass
+            except (BrokenError, ClosedError):
+                pass
+
+
+def origin_form(target: str) -> str:
+    """Return a request target as path and query (RFC 9112, 3.2); an absolute URI loses scheme and host."""
+    if target.startswith("/") or target == "*":
+        return target
+    return "/" + target.partition("://")[2].partition("/")[2]
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode()
+
+
+@lru_cache
+def _phrase(status: int) -> bytes:
+    try:
+        return HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b""

@@ -1,0 +1,144 @@
+"""A namespace: its sockets, rooms and handlers."""
+
+import inspect
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from attrs import frozen
+
+from flux.transport.socket_io.socket import Socket
+from flux.transport.socket_io.types import Handler
+
+
+@frozen
+class Registered:
+    """A handler with what its signature says.
+
+    Args:
+        call: the handler.
+        is_async: whether calling it gives an awaitable.
+        least, most: how many positional arguments it takes.
+    """
+
+    call: Handler
+    is_async: bool
+    least: int
+    most: float
+
+    @classmethod
+    def of(cls, handler: Handler) -> "Registered":
+        """Look at a handler."""
+        is_async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
+            getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is async
+        )
+        try:
+            parameters = inspect.signature(handler).parameters.values()
+        except (TypeError, ValueError):  # some callables of C tell nothing
+            return cls(handler, is_async, 0, float("inf"))
+        positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        least = sum(p.default is p.empty for p in positional)
+        variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        return cls(handler, is_async, least, float("inf") if variadic else len(positional))
+
+    def fitting(self, *args: Any) -> tuple[Any, ...]:
+        """Return as many of the arguments as the handler takes (connect and disconnect have short forms)."""
+        return args if self.most >= len(args) else args[: int(self.most)]
+
+
+class Namespace:
+    """The sockets of one namespace by sid and by room.
+
+    Args:
+        name: ``/`` or with a leading slash.
+
+    Attributes:
+        sockets: all, by sid, pending ones included.
+        leaving: those whose disconnect handler still runs.
+        handlers: by event.
+        generation: changes whenever some room's members do.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.sockets: dict[str, Socket] = {}
+        self.leaving: dict[str, Socket] = {}
+        self.handlers: dict[str, Registered] = {}
+        self.generation = 0
+        self._rooms: dict[str, dict[str, Socket]] = {}
+
+    def add(self, socket: Socket) -> None:
+        """Take a socket in."""
+        self.sockets[socket.sid] = socket
+        self.generation += 1
+
+    def remove(self, socket: Socket) -> bool:
+        """Take a socket out of the namespace and its rooms, whose list it keeps. False if it was not in."""
+        if self.sockets.pop(socket.sid, None) is None:
+            return False
+        for room in socket.rooms or ():
+            self._drop(room, socket)
+        self.generation += 1
+        return True
+
+    def enter(self, socket: Socket, room: str) -> None:
+        """Put a socket into a room; again is no error."""
+        if socket.rooms is None:
+            socket.rooms = {}
+        socket.rooms[room] = None
+        self._rooms.setdefault(room, {})[socket.sid] = socket
+        self.generation += 1
+
+    def leave(self, socket: Socket, room: str) -> None:
+        """Take a socket out of a room; if it is not in, nothing happens."""
+        if socket.rooms is not None and room in socket.rooms:
+            del socket.rooms[room]
+            self._drop(room, socket)
+            self.generation += 1
+
+    def close_room(self, room: str) -> None:
+        """Take all sockets out of a room."""
+        for socket in list(self._rooms.get(room, {}).values()):
+            self.leave(socket, room)
+
+    def members(self, room: str) -> Collection[str]:
+        """Return the sids in a room: a view that follows its changes; a sid is a room of its own."""
+        if room in self.sockets:
+            return (room,)
+        return self._rooms.get(room, {}).keys()
+
+    def rooms(self) -> Collection[str]:
+        """Return the names of all rooms that have members."""
+        return self._rooms.keys()
+
+    def select(self, rooms: Iterable[str] | None, skip: Collection[str]) -> Collection[Socket]:
+        """Return the sockets in any of the rooms (None: all), each once, without those skipped.
+
+        What is skipped is a sid, or a room.
+        """
+        if rooms is None:
+            chosen = self.sockets
+        else:
+            found = [self._find(room) for room in rooms]
+            if len(found) == 1:
+                chosen = found[0]
+            else:
+                chosen = {}
+                for members in found:
+                    chosen.update(members)
+        if skip:
+            out = set().union(*(self.members(room) for room in skip))
+            return [socket for sid, socket in chosen.items() if sid not in out]
+        return chosen.values()
+
+    def _find(self, room: str) -> dict[str, Socket]:
+        socket = self.sockets.get(room)
+        if socket is not None:
+            return {room: socket}
+        return self._rooms.get(room, {})
+
+    def _drop(self, room: str, socket: Socket) -> None:
+        members = self._rooms.get(room)
+        if members is not None:
+            members.pop(socket.sid, None)
+            if not members:
+                del self._rooms[room]

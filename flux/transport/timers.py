@@ -1,0 +1,52 @@
+"""Timers: one task for every deadline of a server (heartbeats, upgrades, closing handshakes).
+
+A task or a cancel scope per timer would cost more memory than the session it guards. Entries are not
+cancelled: a callback looks whether it is still meant.
+"""
+
+import heapq
+import math
+from collections.abc import Callable
+from itertools import count
+
+import structlog
+import trio
+
+log = structlog.get_logger("flux.timers")
+
+
+class Timers:
+    """Calls plain functions at given times of trio's clock, in the order of their times."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = count()
+        self._sleep: trio.CancelScope | None = None
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> None:
+        """Have `callback` called at `when` (`trio.current_time`); soon, not in this call, if it is past."""
+        heapq.heappush(self._heap, (when, next(self._count), callback))
+        if self._sleep is not None and when < self._sleep.deadline:
+            self._sleep.deadline = when
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve the timers until cancelled. A callback's exception is logged and ends nothing."""
+        task_status.started()
+        while True:
+            deadline = self._heap[0][0] if self._heap else math.inf
+            with trio.CancelScope(deadline=deadline) as self._sleep:
+                await trio.sleep_forever()
+            self._sleep = None
+            now = trio.current_time()
+            due = []
+            while self._heap and self._heap[0][0] <= now:
+                due.append(heapq.heappop(self._heap)[2])
+            for callback in due:
+                try:
+                    callback()
+                except Exception:
+                    log.exception("timer failed")
+            await trio.lowlevel.checkpoint()

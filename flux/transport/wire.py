@@ -1,0 +1,226 @@
+"""A wire: one non-blocking socket whose writes never wait.
+
+`Wire.write` sends at once while nothing is queued; the rest waits in the outbox, and a flusher task lives
+only as long as there is something in it. So a fan-out is a plain loop, and a client that does not read costs
+its own outbox's bytes and nobody's time.
+"""
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import trio
+from prometheus_client import Counter
+
+from flux.errors import BrokenError, ClosedError
+from flux.metrics import REGISTRY
+
+OVERFLOWS = Counter(
+    "flux_wire_overflows_total", "Connections closed because their outbox passed its bound", registry=REGISTRY
+)
+OVERFLOW_BYTES = Counter(
+    "flux_wire_overflow_bytes_total", "Bytes thrown away with overflowing outboxes", registry=REGISTRY
+)
+
+SLOW = "slow client"
+SEND_SIZE = 256 * 1024
+"""Bytes offered to one `socket.send` of queued data; about what a default Linux send buffer takes."""
+
+Start = Callable[..., Any]
+"""Starts a task: a nursery's ``start_soon``."""
+
+
+class Wire:
+    """One connected stream socket.
+
+    One task may receive; anyone may write. What is written after the end (`abort`, `finish`, or the peer's
+    reset)
+    vanishes: the reader learns of the end, and it alone cleans up.
+
+    Args:
+        sock: non-blocking and connected; owned from now on.
+        start: starts the flusher.
+        limit: bytes that may wait in the outbox. One message of any size is taken while it is empty.
+
+    Attributes:
+        failure: why this side aborted; None before.
+        limit: as given; may be changed.
+    """
+
+    __slots__ = (
+        "_drained",
+        "_finishing",
+        "_latest",
+        "_latest_bytes",
+        "_outbox",
+        "_send",
+        "_socket",
+        "_start",
+        "failure",
+        "limit",
+    )
+
+    def __init__(self, sock: socket.socket, *, start: Start, limit: int = 1 << 20) -> None:
+        self._socket = sock
+        self._send: Callable[[Any], int] = sock.send
+        self._start = start
+        self.limit = limit
+        self._outbox: bytearray | None = None
+        self._latest: dict[str, bytes] | None = None
+        self._latest_bytes = 0
+        self._finishing = False
+        self._drained: trio.Event | None = None
+        self.failure: str | None = None
+
+    @property
+    def writable(self) -> bool:
+        """Whether nothing is queued."""
+        return self._outbox is None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the socket is closed."""
+        return self.failure is not None
+
+    @property
+    def queued(self) -> int:
+        """Bytes that wait, conflated ones included."""
+        return (0 if self._outbox is None else len(self._outbox)) + self._latest_bytes
+
+    def write(self, data: bytes) -> None:
+        """Send, or queue what the kernel does not take; never waits.
+
+        Past the bound the wire is aborted as a slow client.
+        """
+        if self._outbox is None:
+            try:
+                sent = self._send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                self._mute()
+                return
+            if sent != len(data):
+                self._outbox = bytearray(memoryview(data)[sent:])
+                self._start(self._flush)
+        elif not self._finishing:
+            if self.queued + len(data) > self.limit:
+                self._overflow(len(data))
+            else:
+                self._outbox += data
+
+    def write_latest(self, key: str, data: bytes) -> None:
+        """Send, or while something is queued keep only the latest data of each key.
+
+        The kept ones follow once the outbox is empty, in the order in which their keys were first kept.
+        """
+        if self._outbox is None:
+            self.write(data)
+        elif not self._finishing:
+            latest = self._latest
+            if latest is None:
+                latest = self._latest = {}
+            self._latest_bytes += len(data) - len(latest.get(key, b""))
+            latest[key] = data
+            if self.queued > self.limit:
+                self._overflow(0)
+
+    async def receive(self, size: int = 65536) -> bytes:
+        """Wait for bytes; ``b""`` is the peer's end. Cancellation loses nothing.
+
+        Raises:
+            ClosedError: this side aborted the wire; the text is `failure`.
+            BrokenError: the connection broke.
+        """
+        while self.failure is None:
+            try:
+                await trio.lowlevel.wait_readable(self._socket)
+                return self._socket.recv(size)
+            except (BlockingIOError, InterruptedError):
+                continue
+            except trio.ClosedResourceError:
+                break
+            except OSError as error:
+                raise BrokenError(f"connection broke: {error.strerror}") from error
+        raise ClosedError(self.failure or "closed")
+
+    async def drain(self) -> None:
+        """Wait until nothing is queued, or the wire has ended. Cancellation loses nothing."""
+        await trio.lowlevel.checkpoint()
+        if self._outbox is not None:
+            if self._drained is None:
+                self._drained = trio.Event()
+            await self._drained.wait()
+
+    def finish(self) -> None:
+        """End the sending side once all is sent; the reader goes on until the peer's end or `abort`."""
+        if self._finishing or self.failure is not None:
+            return
+        self._finishing = True
+        if self._outbox is None:
+            self._half_close()
+
+    def abort(self, reason: str = "closed") -> None:
+        """Close the socket at once; what is queued is lost. The reader gets `ClosedError`."""
+        if self.failure is not None:
+            return
+        self.failure = reason
+        self._mute()
+        trio.lowlevel.notify_closing(self._socket)
+        self._socket.close()
+
+    def _overflow(self, extra: int) -> None:
+        OVERFLOWS.inc()
+        OVERFLOW_BYTES.inc(self.queued + extra)
+        self.abort(SLOW)
+
+    def _mute(self) -> None:
+        # From now on everything "is sent": a peer that reset still may have sent something worth reading.
+        self._send = len
+        self._latest = None
+        self._latest_bytes = 0
+        self._empty()
+
+    def _empty(self) -> None:
+        self._outbox = None
+        if self._drained is not None:
+            self._drained.set()
+            self._drained = None
+
+    def _half_close(self) -> None:
+        self._mute()
+        with suppress(OSError):  # the peer was faster
+            self._socket.shutdown(socket.SHUT_WR)
+
+    async def _flush(self) -> None:
+        while self._outbox is not None:
+            try:
+                await trio.lowlevel.wait_writable(self._socket)
+            except trio.ClosedResourceError:
+                return
+            self._send_queued()
+
+    def _send_queued(self) -> None:
+        outbox = self._outbox
+        if outbox is None:
+            return
+        try:
+            with memoryview(outbox) as view, view[:SEND_SIZE] as part:
+                sent = self._send(part)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._mute()
+            return
+        del outbox[:sent]
+        if outbox:
+            return
+        if self._latest:
+            self._outbox = bytearray(b"".join(self._latest.values()))
+            self._latest = None
+            self._latest_bytes = 0
+            return
+        self._empty()
+        if self._finishing:
+            self._half_close()

@@ -121,7 +121,9 @@ def test_topics_create_makes_those_that_are_missing(flux: Flux, request: pytest.
     common = ("--json", "--bootstrap-servers", kafka.bootstrap_servers)
 
     def count(field: str, *arguments: str) -> int:
-        return sum(json.loads(line)[field] for line in flux(*arguments, *common).stdout.splitlines())
+        answer = flux(*arguments, *common)
+        assert answer.returncode == 0, answer.stderr
+        return sum(json.loads(line)[field] for line in answer.stdout.splitlines())
 
     assert count("exists", "topics") == 0
     assert count("created", "topics", "create") == len(ALL_TOPICS)

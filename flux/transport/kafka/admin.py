@@ -1,5 +1,6 @@
 """Topics: creating those that are missing, and looking at those that are there."""
 
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import partial
@@ -22,6 +23,13 @@ log = structlog.get_logger("flux.kafka")
 Result = TypeVar("Result")
 
 ANSWER_SECONDS = 10.0
+
+LEADER_SECONDS = 0.1
+"""How often a partition without a leader is asked for again."""
+
+_LEADER_CODES = frozenset(
+    {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART}
+)
 
 
 @frozen
@@ -133,6 +141,19 @@ class Admin:
             raise KafkaException(metadata.error)
         partitions = []
         for number in sorted(metadata.partitions):
-            low, high = consumer.get_watermark_offsets(TopicPartition(name, number), timeout=ANSWER_SECONDS)
+            low, high = self._watermarks(consumer, TopicPartition(name, number))
             partitions.append(PartitionInfo(number, low, high))
         return TopicInfo(name, tuple(partitions))
+
+    def _watermarks(self, consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while True:
+            try:
+                low, high = consumer.get_watermark_offsets(partition, timeout=ANSWER_SECONDS)
+            except KafkaException as error:
+                # A partition that was created a moment ago, or whose broker went, gets its leader shortly.
+                if error.args[0].code() not in _LEADER_CODES or time.monotonic() >= deadline:
+                    raise
+                time.sleep(LEADER_SECONDS)
+            else:
+                return low, high

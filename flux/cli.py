@@ -14,7 +14,7 @@ import click
 import trio
 
 import flux
-from flux import app, inspection
+from flux import acls, app, inspection
 from flux.domains.registry import DOMAINS
 from flux.errors import FluxError, SettingsError
 from flux.logs import configure_logs
@@ -124,12 +124,21 @@ def service(name: str, config: Path | None, **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("action", type=click.Choice(["list", "create"]), default="list")
+@click.argument("action", type=click.Choice(["list", "create", "acls"]), default="list")
 @_common
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def topics(action: str, config: Path | None, as_json: bool, **options: Any) -> None:
-    """List the topics with their owners and records, or create those that are missing."""
+    """List the topics with their owners and records, create those that are missing, or print ACLs.
+
+    `flux topics acls` prints the commands of Kafka's own tool that give each role, as User:flux-ROLE, what
+    the contract gives it.
+    """
     settings = _load(config, options)
+    if action == "acls":
+        servers = settings.kafka.bootstrap_servers or "HOST:PORT"
+        for grant in acls.grants(DOMAINS):
+            click.echo(acls.command(grant, servers))
+        return
     _ask(inspection.topics, settings, action == "create", as_json, sys.stdout)
 
 

@@ -17,7 +17,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("flux.inspection",),
     ("flux.app",),
     ("flux.services", "flux.site"),
-    ("flux.banner", "flux.settings", "flux.web", "flux.runtime"),
+    ("flux.acls", "flux.banner", "flux.settings", "flux.web", "flux.runtime"),
     ("flux.bff",),
     ("flux.domains",),
     ("flux.transport.socket_io", "flux.transport.kafka"),

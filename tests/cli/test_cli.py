@@ -113,6 +113,13 @@ def test_topics_for_people_cuts_no_name(flux: Flux, running: Program) -> None:
     assert all(topic.name in text for topic in ALL_TOPICS)
 
 
+def test_topics_acls_needs_no_kafka(flux: Flux) -> None:
+    """The commands come from the descriptors alone, with the servers that were given."""
+    lines = flux("topics", "acls", "--bootstrap-servers", "kafka:9092").stdout.splitlines()
+    assert len(lines) == 2 * len(ALL_TOPICS) + 5
+    assert all(line.startswith("kafka-acls.sh --bootstrap-server kafka:9092 --add ") for line in lines)
+
+
 @pytest.mark.kafka
 def test_topics_create_makes_those_that_are_missing(flux: Flux, request: pytest.FixtureRequest) -> None:
     """On a Kafka that has none: all are missing, then all are created, and a second time none is."""

@@ -56,6 +56,15 @@ def test(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the Socket.IO server beside others: nox -s bench -- [arguments of python -m bench]."""
+    prepare(session, "runtime", page=True)
+    session.install("-r", "bench/requirements.txt")
+    python = (f"PATH={search_path(session)}", f"{session.bin}/python")
+    session.run("env", *python, "-m", "bench", *session.posargs, external=True)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting with ruff."""
     prepare(session, "lint", package=False)

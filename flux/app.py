@@ -125,7 +125,11 @@ async def _run_door(settings: Settings, known: Kafka | None, domains: Sequence[D
         lambda: Door(
             app=site,
             mounts={server.path: server.engine},
-            limits=Limits(stop_seconds=door_stop),
+            limits=Limits(
+                stop_seconds=door_stop,
+                connections_per_address=settings.http.connections_per_address or None,
+            ),
+            trusted_proxies=settings.http.trusted_proxies,
         ),
     )
     await door.listen()  # before all else: a taken port is known at once

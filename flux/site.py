@@ -7,6 +7,7 @@ from attrs import frozen
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from flux.metrics import REGISTRY
+from flux.transport.conditional import names_tag
 from flux.transport.http import Request, Response
 from flux.web import StaticFile
 
@@ -72,6 +73,6 @@ class Site:
             return Response.text(404, f"nothing at {path!r}; the page is at /")
         headers = tuple((name.encode(), value.encode()) for name, value in file.headers.items())
         etag = file.headers.get("etag", "").encode()
-        if etag and request.header(b"if-none-match") == etag:
+        if etag and names_tag(request, etag):
             return Response(304, b"", headers)
         return Response(file.status, file.body, headers)

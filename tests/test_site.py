@@ -79,3 +79,11 @@ def test_metrics_are_prometheus_text() -> None:
     assert response.status == 200
     assert b"python_info" in response.body
     assert any(name == b"content-type" and b"text/plain" in value for name, value in response.headers)
+
+
+def test_the_browsers_list_of_tags_is_read():
+    """Several tags, and the weak form that compression gave it."""
+    for value in (b'"old", "abc"', b'W/"abc"', b"*"):
+        assert get("/", headers=((b"if-none-match", value),)).status == 304
+    for value in (b'"old", W/"older"', b"abc", b""):
+        assert get("/", headers=((b"if-none-match", value),)).status == 200

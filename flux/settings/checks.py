@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -54,6 +55,15 @@ def check_origins(_instance: object, _attribute: object, value: tuple[str, ...])
             raise ValueError(
                 "must be origins such as https://example.org (no path, no slash at the end), or *"
             )
+
+
+def check_networks(_instance: object, _attribute: object, value: tuple[str, ...]) -> None:
+    """Accept addresses and networks; one with bits set behind its mask is more likely a mistake."""
+    for network in value:
+        try:
+            ip_network(network)
+        except ValueError:
+            raise ValueError("must be addresses or networks such as 127.0.0.1, 10.0.0.0/8") from None
 
 
 def check_config(_instance: object, _attribute: object, value: Mapping[str, str]) -> None:

@@ -10,7 +10,15 @@ from flux.domains.crypto.coins import COINS
 from flux.domains.providers import ProviderOptions
 from flux.domains.registry import DOMAINS
 from flux.logs import LEVELS
-from flux.settings.checks import between, check_config, check_host, check_origins, check_servers, suggestion
+from flux.settings.checks import (
+    between,
+    check_config,
+    check_host,
+    check_networks,
+    check_origins,
+    check_servers,
+    suggestion,
+)
 
 
 def _masked(value: Mapping[str, str]) -> str:
@@ -33,6 +41,9 @@ class HttpSettings:
         ping_interval: between two pings to a client, seconds.
         ping_timeout: how long a client may take to answer one, seconds.
         outbox_limit: how much may wait for a slow client before it is disconnected, bytes.
+        trusted_proxies: addresses and networks of the proxies before the door, whose X-Forwarded-For,
+            -Proto and -Host count; nobody else's do.
+        connections_per_address: how many one client address may have open; 0 for no bound.
     """
 
     host: str = field(default="127.0.0.1", validator=check_host)
@@ -42,6 +53,8 @@ class HttpSettings:
     ping_interval: float = field(default=25.0, validator=between(0.1, 3_600))  # seconds
     ping_timeout: float = field(default=20.0, validator=between(0.1, 3_600))  # seconds
     outbox_limit: int = field(default=1 << 20, validator=between(1_000, 1_000_000_000))  # bytes
+    trusted_proxies: tuple[str, ...] = field(default=(), validator=check_networks)
+    connections_per_address: int = field(default=0, validator=between(0, 1_000_000))
 
     @property
     def allowed_origins(self) -> str | tuple[str, ...] | None:

@@ -13,7 +13,7 @@ handlers; the rest is cut at the deadline. Users of a mount unwind before its ba
 
 import errno
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 
 import structlog
@@ -22,9 +22,11 @@ from prometheus_client import Counter, Gauge
 
 from flux.errors import ClosedError, LocalError
 from flux.metrics import REGISTRY
+from flux.transport.forwarded import Family, TrustedProxies, site_of
 from flux.transport.http import App, Request, Response
-from flux.transport.http_connection import HttpConnection
+from flux.transport.http_connection import REJECTED, HttpConnection
 from flux.transport.http_mount import Limits, Mount
+from flux.transport.quota import Quota
 from flux.transport.wire import Wire
 
 log = structlog.get_logger("flux.door")
@@ -45,6 +47,11 @@ ACCEPT_PAUSE = 0.1
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
+)
+
+
 def not_found(_request: Request) -> Response:
     """Answer 404: the app of a door that has none."""
     return Response.text(404)
@@ -57,15 +64,35 @@ class Door:
         app: answers every path that no mount takes.
         mounts: by path (``/socket.io``), each with and without a trailing slash.
         limits: bounds and deadlines.
+        trusted_proxies: addresses and networks of the proxies before this door (``10.0.0.0/8``); what they
+            say of their clients' addresses, schemes and hosts counts, and nobody else's word.
+        forwarded: the headers that those proxies write, see `TrustedProxies`.
+        http_compression: bytes from which a response with text is compressed for clients that take gzip; None
+            is never.
 
     Attributes:
         addresses: (host, port) of each listening socket, once `listen` has returned.
+
+    Raises:
+        LocalError: a bound below 1, or a network that is none.
     """
 
     def __init__(
-        self, *, app: App = not_found, mounts: Mapping[str, Mount] | None = None, limits: Limits | None = None
+        self,
+        *,
+        app: App = not_found,
+        mounts: Mapping[str, Mount] | None = None,
+        limits: Limits | None = None,
+        trusted_proxies: Iterable[str] = (),
+        forwarded: Family = "x-forwarded",
+        http_compression: int | None = 1024,
     ) -> None:
         self.limits = limits or Limits()
+        networks = tuple(trusted_proxies)
+        self._proxies = TrustedProxies(networks, forwarded) if networks else None
+        self._open = Quota(self.limits.connections, None)
+        self._clients = Quota(None, self.limits.connections_per_address)
+        self._compression = http_compression
         self.addresses: list[tuple[str, int]] = []
         self._app = app
         self._mounts = dict(mounts or {})
@@ -181,7 +208,9 @@ class Door:
                 for _ in range(ACCEPT_BURST):
                     sock, peer = listener.accept()
                     sock.setblocking(False)
-                    connections.start_soon(self._connection, sock, peer, background)
+                    client = self._admit(sock, peer[0])
+                    if client is not None:
+                        connections.start_soon(self._connection, sock, peer, client, background)
             except (BlockingIOError, InterruptedError):
                 continue
             except (trio.ClosedResourceError, ValueError):
@@ -194,13 +223,42 @@ class Door:
                     log.warning("cannot accept", reason=error.strerror)
                     await trio.sleep(ACCEPT_PAUSE)
 
-    async def _connection(self, sock: socket.socket, peer: tuple[str, int], background: trio.Nursery) -> None:
+    def _admit(self, sock: socket.socket, host: str) -> str | None:
+        """Count a connection in; None: a bound is reached, and it is closed.
+
+        Returns:
+            Whom it counts for; empty for nobody: a trusted proxy's clients are counted by their requests.
+        """
+        client = ""
+        refusal = self._open.take("")
+        if refusal is None and self._clients.per_owner and not self._trusts(host):
+            client = site_of(host)
+            refusal = self._clients.take(client)
+            if refusal is not None:
+                self._open.give_back("")
+        if refusal is None:
+            return client
+        REJECTED.labels(refusal).inc()
+        log.info("connection refused", reason="too many connections", bound=refusal, peer=host)
+        with suppress(OSError):  # the answer is a courtesy: the peer may be gone, or see a reset
+            sock.send(_BUSY)
+            sock.shutdown(socket.SHUT_WR)
+        sock.close()
+        return None
+
+    def _trusts(self, host: str) -> bool:
+        return self._proxies is not None and self._proxies.trusts(host)
+
+    async def _connection(
+        self, sock: socket.socket, peer: tuple[str, int], client: str, background: trio.Nursery
+    ) -> None:
         wire = Wire(sock, start=background.start_soon, limit=self.limits.outbox_bytes)
         CONNECTIONS.inc()
         try:
             with suppress(OSError):  # a peer that is gone already is noticed by the first read
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            takeover = await self._speak_http(wire, (peer[0], peer[1]) if peer else ("", 0))
+            takeover, proxied = await self._speak_http(wire, (peer[0], peer[1]))
+            client = client or proxied
             if takeover is not None:
                 protocol = takeover()
                 del takeover  # it holds the request, and a WebSocket may live for hours
@@ -211,15 +269,33 @@ class Door:
         finally:
             wire.abort()
             CONNECTIONS.dec()
+            self._open.give_back("")
+            if client:
+                self._clients.give_back(client)
 
-    async def _speak_http(self, wire: Wire, peer: tuple[str, int]) -> Callable[[], Awaitable[None]] | None:
+    async def _speak_http(
+        self, wire: Wire, peer: tuple[str, int]
+    ) -> tuple[Callable[[], Awaitable[None]] | None, str]:
         # A function of its own, so that the HTTP machinery is gone while a WebSocket lives on for hours.
-        connection = HttpConnection(wire, peer, self._routes.get, self._app, self.limits)
+        connection = HttpConnection(
+            wire,
+            peer,
+            self._routes.get,
+            self._app,
+            self.limits,
+            proxies=self._proxies if self._trusts(peer[0]) else None,
+            clients=self._clients,
+            compression=self._compression,
+        )
         self._connections.add(connection)
+        takeover = None
         try:
-            return await connection.run()
+            takeover = await connection.run()
+            return takeover, connection.client or ""
         finally:
             self._connections.discard(connection)
+            if takeover is None:
+                connection.release()
 
 
 def _bound(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:

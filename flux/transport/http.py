@@ -22,8 +22,10 @@ class Request:
         target: as sent: path and query, still percent-encoded.
         headers: names in lower case.
         body: bounded by the door's limits.
-        peer: the client's address and port; ``("", 0)`` where it has none.
+        peer: the client's address and port; ``("", 0)`` where it has none. Behind a trusted proxy they are
+            what the proxy says.
         http_version: ``1.1`` or ``1.0``.
+        scheme: ``http``, or ``https`` where a trusted proxy says so.
     """
 
     method: str
@@ -32,6 +34,7 @@ class Request:
     body: bytes = b""
     peer: tuple[str, int] = ("", 0)
     http_version: str = "1.1"
+    scheme: str = "http"
 
     @cached_property
     def path(self) -> str:

@@ -22,9 +22,12 @@ from prometheus_client import Counter
 
 from flux.errors import BrokenError, ClosedError
 from flux.metrics import REGISTRY
+from flux.transport.forwarded import TrustedProxies, site_of
 from flux.transport.http import App, Request, RequestError, Response
+from flux.transport.http_compression import accepts_gzip, compress
 from flux.transport.http_guard import check_head, check_request
 from flux.transport.http_mount import Exchange, Limits, Mount, Takeover
+from flux.transport.quota import Quota
 from flux.transport.wire import Wire
 
 log = structlog.get_logger("flux.door")
@@ -35,9 +38,21 @@ REFUSED = Counter(
     "flux_http_refused_total", "Requests that broke HTTP or a bound", ["status"], registry=REGISTRY
 )
 
+REJECTED = Counter(
+    "flux_door_connections_rejected_total", "Connections refused, by the bound", ["bound"], registry=REGISTRY
+)
+
+BUSY = Response(
+    503, b"Too many connections\n", ((b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"5"))
+)
 BODYLESS = (204, 304)
 PIECE = 64 * 1024
 """Bytes of a response body between two looks at whether the client still takes them."""
+
+
+TINY = 16
+TINY_CHUNKS = 4096
+"""Chunks of less than so many bytes on average that one body may have: each costs 10 µs, a million 10 s."""
 
 
 class Phase(Enum):
@@ -57,6 +72,12 @@ class HttpConnection:
         route: gives the mount that takes a path, or None.
         app: answers the other paths.
         limits: bounds.
+        proxies: where the peer is one of them; its word on its clients counts.
+        clients: counts the proxies' clients.
+        compression: bytes from which a response is compressed; None is never.
+
+    Attributes:
+        client: the proxy's client that is counted in `clients`; who takes the connection over gives it back.
     """
 
     def __init__(
@@ -66,12 +87,22 @@ class HttpConnection:
         route: Callable[[str], Mount | None],
         app: App,
         limits: Limits,
+        *,
+        proxies: TrustedProxies | None = None,
+        clients: Quota | None = None,
+        compression: int | None = None,
     ) -> None:
         self._wire = wire
         self._peer = peer
+        self._who = peer[0]
         self._route = route
         self._app = app
         self._limits = limits
+        self._proxies = proxies
+        self._clients = clients
+        self.client: str | None = None
+        self._compression = compression
+        self._gzip = False
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
         self._scope = trio.CancelScope()
         self._phase = Phase.IDLE
@@ -84,6 +115,12 @@ class HttpConnection:
         self._last = True
         if self._phase is Phase.IDLE:
             self._scope.cancel()
+
+    def release(self) -> None:
+        """Give back what the proxy's client holds: its request is answered."""
+        if self.client is not None and self._clients is not None:
+            self._clients.give_back(self.client)
+            self.client = None
 
     async def run(self) -> Callable[[], Awaitable[None]] | None:
         """Serve requests until the end.
@@ -102,6 +139,7 @@ class HttpConnection:
                     if takeover is not None:
                         trailing = self._http.trailing_data[0]
                         return partial(takeover.run, self._wire, trailing)
+                    self.release()
                     if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                         await self._linger()
                         return None
@@ -121,6 +159,7 @@ class HttpConnection:
 
     def _next_cycle(self) -> None:
         self._http.start_next_cycle()
+        self._who = self._peer[0]
         self._head = bytearray(self._http.trailing_data[0])
         if self._head:
             self._phase = Phase.READING
@@ -148,6 +187,12 @@ class HttpConnection:
             peer=self._peer,
             http_version=head.http_version.decode("ascii"),
         )
+        if self._proxies is not None:
+            request = self._proxies.resolve(request)
+            self._who = request.peer[0]
+            self._count(self._who)
+        if self._compression is not None:
+            self._gzip = accepts_gzip(request)
         mount = self._route(request.raw_path)
         bound = self._limits.body_bytes if mount is None else mount.max_body
         self._deadline(self._limits.body_seconds)
@@ -159,6 +204,15 @@ class HttpConnection:
         self._scope.deadline = math.inf
         return evolve(request, body=body) if body else request
 
+    def _count(self, host: str) -> None:
+        if self._clients is None or not self._clients.per_owner:
+            return
+        site = site_of(host)
+        if self._clients.take(site) is not None:
+            REJECTED.labels("address").inc()
+            raise RequestError(503, "too many connections from this address", BUSY)
+        self.client = site
+
     async def _receive_body(self, request: Request, bound: int) -> bytes | None:
         """Return the body, or None as soon as it is known to be larger than `bound` bytes."""
         length = request.header(b"content-length")
@@ -166,17 +220,19 @@ class HttpConnection:
             return None
         if self._http.they_are_waiting_for_100_continue:
             self._wire.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
-        pieces: list[bytes] = []
-        size = 0
+        body = bytearray()  # no list of pieces: a chunk may be two bytes, and an object for it forty
+        count = 0
         while True:
             event = await self._next_event()
             if isinstance(event, h11.Data):
-                size += len(event.data)
-                if size > bound:
+                if len(body) + len(event.data) > bound:
                     return None
-                pieces.append(bytes(event.data))
+                body += event.data
+                count += 1
+                if count > TINY_CHUNKS and len(body) < TINY * count:
+                    raise RequestError(400, "the body comes in tiny chunks")
             elif isinstance(event, h11.EndOfMessage):
-                return b"".join(pieces)
+                return bytes(body)
             else:
                 raise RequestError(400, "the body ended early")
 
@@ -248,8 +304,9 @@ class HttpConnection:
 
     async def _send(self, response: Response) -> None:
         """Write a response; a large body in pieces, as the client takes them."""
+        response = self._compressed(response)
         if len(response.body) <= PIECE or self._bodyless:
-            self.respond(response)
+            self._write(response)
             return
         self._wire.write(self._head_of(response))
         for start in range(0, len(response.body), PIECE):
@@ -261,6 +318,14 @@ class HttpConnection:
 
     def respond(self, response: Response) -> None:
         """Write a whole response at once; what does not go out now is bounded by the wire's outbox."""
+        self._write(self._compressed(response))
+
+    def _compressed(self, response: Response) -> Response:
+        if self._compression is None or len(response.body) < self._compression:
+            return response
+        return compress(response, self._compression, accepted=self._gzip)
+
+    def _write(self, response: Response) -> None:
         data = self._head_of(response)
         if not self._bodyless and response.status not in BODYLESS:
             data += self._http.send(h11.Data(data=response.body)) or b""
@@ -288,7 +353,7 @@ class HttpConnection:
 
     async def _refuse(self, error: RequestError) -> None:
         REFUSED.labels(error.status).inc()
-        log.info("request refused", status=error.status, reason=error.reason, peer=self._peer[0])
+        log.info("request refused", status=error.status, reason=error.reason, peer=self._who)
         self._last = True
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self.respond(error.response)

@@ -24,6 +24,10 @@ class Limits:
         stop_seconds: how long an ordered stop may take.
         spread_seconds: over how long an ordered stop spreads the disconnects of the mounts' clients.
         outbox_bytes: of a response that wait for a slow reader.
+        connections: open at a time, WebSockets included; past it a new one gets 503 and is closed at
+            accept. None is no bound.
+        connections_per_address: the same for one client: an IPv4 address, or a /64 network of IPv6. Behind a
+            trusted proxy the client's requests in progress and WebSockets count, and past it get 503.
     """
 
     head_bytes: int = 32 * 1024
@@ -35,6 +39,8 @@ class Limits:
     stop_seconds: float = 10.0
     spread_seconds: float = 0.0
     outbox_bytes: int = 1 << 20
+    connections: int | None = 100_000
+    connections_per_address: int | None = None
 
 
 @frozen

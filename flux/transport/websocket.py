@@ -7,10 +7,11 @@ are unmasked and without state, so that one frame serves every member of a broad
 
 import logging
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import Counter
 from websockets.datastructures import Headers
+from websockets.extensions import Extension
 from websockets.frames import CONT, PING, PONG, TEXT, CloseCode, Frame, Opcode
 from websockets.http11 import Request as HandshakeRequest
 from websockets.protocol import OPEN, SERVER, Protocol
@@ -106,17 +107,28 @@ class Messages:
     Args:
         wire: where pongs and close frames go.
         max_size: bytes of the largest message.
+        max_fragments: frames of one message; past them 1008.
+        extensions: negotiated ones, which decode frames.
 
     Attributes:
         ended: no message will come any more; our side is closed.
         failed: it ended because the peer broke the protocol.
     """
 
-    __slots__ = ("_fragments", "_protocol", "_text", "_wire", "ended", "failed")
+    __slots__ = ("_fragments", "_max_fragments", "_protocol", "_text", "_wire", "ended", "failed")
 
-    def __init__(self, wire: Wire, max_size: int) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        max_size: int,
+        max_fragments: int = MAX_FRAGMENTS,
+        extensions: Sequence[Extension] | None = None,
+    ) -> None:
         self._wire = wire
+        self._max_fragments = max_fragments
         self._protocol = Protocol(SERVER, state=OPEN, max_size=max_size, logger=_SILENT)
+        if extensions:
+            self._protocol.extensions = list(extensions)
         self._fragments: list[bytes] | None = None
         self._text = False
         self.ended = False
@@ -151,7 +163,7 @@ class Messages:
                 self._fragments = []
                 self._text = opcode is TEXT
             self._fragments.append(bytes(data))
-            if len(self._fragments) > MAX_FRAGMENTS:
+            if len(self._fragments) > self._max_fragments:
                 self.fail(1008)
             return None
         text = opcode is TEXT

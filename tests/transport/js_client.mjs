@@ -1,8 +1,24 @@
-// Drives the official Socket.IO client against a server: node js_client.mjs <node_modules> <url>; one JSON object to stdout.
+// Drives the official Socket.IO client against a server:
+// node js_client.mjs <node_modules> <url> [<package> [<parser package>]]; one JSON object to stdout.
 import { createRequire } from "node:module";
 
-const [modules, url] = process.argv.slice(2);
-const { io, Manager } = createRequire(modules + "/")("socket.io-client");
+const [modules, url, name = "socket.io-client", parser] = process.argv.slice(2);
+const load = createRequire(modules + "/");
+const { io, Manager, Socket } = load(name);
+const common = parser ? { parser: load(parser) } : {};
+
+// Clients before 4.4 have no timeout(), those before 4.6 no emitWithAck().
+Socket.prototype.timeout ??= function (ms) {
+  const emitWithAck = (...args) =>
+    new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error("operation has timed out")), ms);
+      this.emit(...args, (answer) => (clearTimeout(timer), resolve(answer)));
+    });
+  return { emitWithAck };
+};
+Socket.prototype.emitWithAck ??= function (...args) {
+  return new Promise((resolve) => this.emit(...args, resolve));
+};
 
 const once = (emitter, event, seconds = 5) =>
   new Promise((resolve, reject) => {
@@ -10,7 +26,7 @@ const once = (emitter, event, seconds = 5) =>
     emitter.once(event, (...args) => (clearTimeout(timer), resolve(args)));
   });
 
-const open = (path, options) => io(url + path, { forceNew: true, reconnection: false, ...options });
+const open = (path, options) => io(url + path, { forceNew: true, reconnection: false, ...common, ...options });
 
 const scenarios = {
   async connects_and_names_its_transport(options) {
@@ -94,7 +110,7 @@ const scenarios = {
     return { message: error.message, data: error.data, missing: missing.message };
   },
   async namespaces_share_a_connection(options) {
-    const manager = new Manager(url, { ...options, reconnection: false, forceNew: true });
+    const manager = new Manager(url, { ...common, ...options, reconnection: false, forceNew: true });
     const main = manager.socket("/");
     const priv = manager.socket("/private", { auth: { token: "right" } });
     await Promise.all([once(main, "connect"), once(priv, "connect")]);
@@ -104,6 +120,37 @@ const scenarios = {
     const alive = await main.timeout(5000).emitWithAck("echo", 1);
     main.close();
     return { whoami, lost, alive };
+  },
+  async families_of_namespaces(options) {
+    const [room, unlucky, unknown] = [open("/room-7", options), open("/room-13", { ...options, auth: { a: 1 } }), open("/room-x", options)];
+    const [, [error], [missing]] = await Promise.all([once(room, "connect"), once(unlucky, "connect_error"), once(unknown, "connect_error")]);
+    const stopped = await room.timeout(200).emitWithAck("secret").catch(() => "timeout");
+    const where = await room.timeout(5000).emitWithAck("where");
+    [room, unlucky, unknown].forEach((s) => s.close());
+    return { where, stopped, message: error.message, data: error.data, missing: missing.message };
+  },
+  async acks_of_many(options) {
+    const sockets = [open("/", options), open("/", options), open("/", options)];
+    await Promise.all(sockets.map((s) => once(s, "connect")));
+    const [a, b, silent] = sockets;
+    a.on("question", (n, answer) => answer("a"));
+    b.on("question", (n, answer) => setTimeout(() => answer("b"), 20));
+    await Promise.all([a, b].map((s) => s.timeout(5000).emitWithAck("enter", "answering")));
+    const all = await silent.timeout(5000).emitWithAck("ask all", "answering");
+    await silent.timeout(5000).emitWithAck("enter", "answering");
+    const some = await silent.timeout(5000).emitWithAck("ask all", "answering");
+    sockets.forEach((s) => s.close());
+    return { all, some };
+  },
+  async the_server_closes_the_connection(options) {
+    const manager = new Manager(url, { ...common, ...options, reconnection: false, forceNew: true });
+    const main = manager.socket("/");
+    const priv = manager.socket("/private", { auth: { token: "right" } });
+    await Promise.all([once(main, "connect"), once(priv, "connect")]);
+    const gone = Promise.all([once(main, "disconnect"), once(priv, "disconnect")]);
+    priv.emit("throw out");
+    const [[mainReason], [privReason]] = await gone;
+    return { main: mainReason, priv: privReason };
   },
   async many_events_in_order(options) {
     const socket = open("/", options);

@@ -2,38 +2,43 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import trio
 
 from flux.transport.door import Door
-from flux.transport.socket_io import ConnectionRefusedError, Server  # noqa: A004 - ours
+from flux.transport.socket_io import AckTimeoutError, ConnectionRefusedError, Server  # noqa: A004 - ours
 
 HERE = Path(__file__).parent
 MODULES = HERE.parents[1] / "flux" / "web" / "node_modules"
 KINDS = ("default", "websocket", "polling")
+PACKAGES = ("socket.io-client", "socket.io-client-4.0")
+"""The current client, and the first of protocol revision 5 that is still around: npm's alias of 4.0.2."""
+
+PARSER = "socket.io-msgpack-parser"
 
 
-def needs_client() -> None:
+def needs_client(package: str = PACKAGES[0]) -> None:
     """Skip, or in CI fail, where Node.js or the client is missing."""
     missing = None
     if shutil.which("node") is None:
         missing = "node is not installed"
-    elif not (MODULES / "socket.io-client").is_dir():
-        missing = "flux/web/node_modules/socket.io-client is missing: run npm ci in flux/web"
+    elif not (MODULES / package).is_dir():
+        missing = f"flux/web/node_modules/{package} is missing: run npm ci in flux/web"
     if missing and os.environ.get("CI") == "true":
         pytest.fail(missing)
     if missing:
         pytest.skip(missing)
 
 
-def make_server() -> Server:  # noqa: C901 - a list of handlers
+def make_server(parser: Literal["json", "msgpack"] = "json") -> Server:  # noqa: C901 - a list of handlers
     """Return a server with what the driver's scenarios ask for."""
-    server = Server(namespaces=("/",))
+    server = Server(namespaces=("/",), parser=parser)
 
     @server.on("echo")
     def echo(sid: str, *args: Any) -> Any:
@@ -107,19 +112,55 @@ def make_server() -> Server:  # noqa: C901 - a list of handlers
     def where(sid: str) -> str:
         return "private"
 
+    add_families(server)
+    add_audiences(server)
     return server
 
 
-@pytest.fixture
-async def results(nursery: trio.Nursery) -> AsyncIterator[dict[str, Any]]:
+def add_families(server: Server) -> None:
+    """Add namespaces by pattern, with middlewares."""
+    rooms = server.of(re.compile(r"/room-\d+"))
+    rooms.on("where", lambda namespace, _sid: namespace)
+
+    @rooms.use
+    async def no_thirteen(namespace: str, sid: str, environ: dict[str, Any], auth: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        if namespace == "/room-13":
+            raise ConnectionRefusedError("unlucky", {"floor": 13, "auth": auth})
+
+    @rooms.use_event
+    def no_secrets(event: str, namespace: str, sid: str, args: list[Any]) -> None:
+        if event == "secret":
+            raise ConnectionRefusedError("secret")
+
+
+def add_audiences(server: Server) -> None:
+    """Add what asks, or throws out, several clients."""
+
+    @server.on("ask all")
+    async def ask_all(sid: str, room: str) -> Any:
+        try:
+            answers = await server.call_all("question", 1, to=room, timeout=0.3)
+        except AckTimeoutError as error:
+            return {"answers": sorted(error.answers.values()), "missing": len(error.missing)}
+        return {"answers": sorted(answers.values()), "missing": 0}
+
+    @server.on("throw out", namespace="/private")
+    def throw_out(sid: str) -> None:
+        server.disconnect(sid, "/private", close=True)
+
+
+@pytest.fixture(params=[*((package,) for package in PACKAGES), (PACKAGES[0], PARSER)], ids=" ".join)
+async def results(nursery: trio.Nursery, request: pytest.FixtureRequest) -> AsyncIterator[dict[str, Any]]:
     """Run the driver against a server and give what it saw, by transport and scenario."""
-    needs_client()
-    server = make_server()
+    for package in request.param:
+        needs_client(package)
+    server = make_server("msgpack" if PARSER in request.param else "json")
     door = Door(mounts={server.path: server.engine})
     await door.listen("127.0.0.1", 0)
     await nursery.start(door.serve)
     host, port = door.addresses[0]
-    command = ["node", str(HERE / "js_client.mjs"), str(MODULES), f"http://{host}:{port}"]
+    command = ["node", str(HERE / "js_client.mjs"), str(MODULES), f"http://{host}:{port}", *request.param]
     with trio.fail_after(60):
         done = await trio.run_process(command, capture_stdout=True)
     yield json.loads(done.stdout)
@@ -134,6 +175,18 @@ EXPECTED: dict[str, Any] = {
     "client_disconnects": {"same": True, "reason": "client disconnect"},
     "connect_errors": {"message": "not you", "data": {"code": 7}, "missing": "Invalid namespace"},
     "namespaces_share_a_connection": {"whoami": "private", "lost": "timeout", "alive": 1},
+    "families_of_namespaces": {
+        "where": "/room-7",
+        "stopped": "timeout",
+        "message": "unlucky",
+        "data": {"floor": 13, "auth": {"a": 1}},
+        "missing": "Invalid namespace",
+    },
+    "acks_of_many": {
+        "all": {"answers": ["a", "b"], "missing": 0},
+        "some": {"answers": ["a", "b"], "missing": 1},
+    },
+    "the_server_closes_the_connection": {"main": "io server disconnect", "priv": "io server disconnect"},
     "many_events_in_order": {"counted": 500, "ordered": True, "length": 800},
 }
 

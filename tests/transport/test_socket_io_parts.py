@@ -12,7 +12,8 @@ from flux.transport.http import Request
 from flux.transport.socket_io.calls import MAX_TASKS, MAX_WAITING, Calls, Workload
 from flux.transport.socket_io.connection import MAX_NAMESPACES, Connection
 from flux.transport.socket_io.environ import pack, unpack
-from flux.transport.socket_io.namespace import Namespace, Registered
+from flux.transport.socket_io.handlers import Registered
+from flux.transport.socket_io.namespace import Namespace
 from flux.transport.socket_io.socket import MAX_ACKS, Socket
 
 NOBODY: Any = None

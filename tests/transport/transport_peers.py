@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -118,10 +119,18 @@ class Http:
         return await self.receive()
 
 
-async def raw(address: Address, data: bytes) -> bytes:
-    """Send bytes on a connection of their own, and return all that comes until the server closes it."""
+async def raw(address: Address, data: bytes, *, end: bool = False) -> bytes:
+    """Send bytes on a connection of their own, and return all that comes until the server closes it.
+
+    Args:
+        address: the server's.
+        data: what is sent.
+        end: whether our side ends behind it.
+    """
     async with await trio.open_tcp_stream(*address) as stream:
         await stream.send_all(data)
+        if end:
+            await stream.send_eof()
         received = b""
         try:
             while chunk := await stream.receive_some():
@@ -316,3 +325,16 @@ async def heard(ws: Ws) -> list[Any]:
     message = str(await ws.receive())
     assert message.startswith("42"), message
     return list(json.loads(message[2:]))
+
+
+async def port_of(process: trio.Process) -> int:
+    """Wait for the line with which a server process tells its port; log lines may come before it."""
+    assert process.stdout is not None
+    output = b""
+    while True:
+        found = re.search(rb"^(\d+)\n", output, re.MULTILINE)
+        if found is not None:
+            return int(found[1])
+        chunk = await process.stdout.receive_some()
+        assert chunk, output
+        output += chunk

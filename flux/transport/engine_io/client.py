@@ -59,19 +59,33 @@ class Client:
         sid: the session's id.
         owner: the server.
         session: the state.
-        limit: bytes that may wait while it polls.
+        limit: bytes that may wait for it.
 
     Attributes:
         app: whatever the application keeps of it.
         wire: set exactly while the session is on a WebSocket; a broadcast writes there itself.
         probe: the WebSocket that an upgrade is under way on.
+        site: what the bound of sessions per address counts it by; empty where there is none.
     """
 
-    __slots__ = ("_owner", "app", "polling", "probe", "session", "sid", "wire")
+    __slots__ = (
+        "__weakref__",
+        "_owner",
+        "app",
+        "limit",
+        "polling",
+        "probe",
+        "session",
+        "sid",
+        "site",
+        "wire",
+    )
 
     def __init__(self, sid: str, owner: Owner, session: Session, limit: int) -> None:
         self.sid = sid
+        self.site = ""
         self._owner = owner
+        self.limit = limit
         self.session = session
         self.app: Any = None
         self.wire: Wire | None = None
@@ -108,13 +122,13 @@ class Client:
             if self.polling.overflowed:
                 self._overflow()
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> None:
-        """Have something called at a time of trio's clock, also when the client is gone by then."""
-        self._owner.timers.call_at(when, callback)
+    def call_at(self, when: float, callback: Callable[["Client"], None]) -> None:
+        """Have something called with the client at a time of trio's clock, unless it is gone by then."""
+        self._owner.timers.call_weakly_at(when, self, callback)
 
     def start_heartbeat(self) -> None:
         """Begin to ping."""
-        self._owner.timers.call_at(self.session.deadline, self._tick)
+        self.call_at(self.session.deadline, Client._tick)
 
     def _tick(self) -> None:
         session = self.session
@@ -125,17 +139,22 @@ class Client:
             return
         when = session.deadline
         if due is Due.PING:
+            if self.polling is not None:
+                self.polling.ping_waits = True
             self.send(PING_PACKET)
             # A pong moves the deadline to one interval from then, which may come before the time-out's.
             when = min(when, trio.current_time() + session.interval)
-        self._owner.timers.call_at(when, self._tick)
+        self.call_at(when, Client._tick)
+
+    def overflow(self) -> None:
+        """Close the client as a slow one, soon: the caller may be in the middle of a broadcast."""
+        self._owner.timers.call_at(trio.current_time(), lambda: self.close(SLOW))
 
     def _overflow(self) -> None:
-        # Deferred: the caller may be in the middle of a broadcast.
         if self.polling is not None:
             OVERFLOWS.inc()
             self.polling = None
-            self._owner.timers.call_at(trio.current_time(), lambda: self.close(SLOW))
+            self.overflow()
 
     def answer_probe(self, packet: Packet, wire: Wire) -> None:
         """Take the probe on a new WebSocket: answer it, and free the poll so that the client can pause.

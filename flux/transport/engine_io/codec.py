@@ -41,7 +41,7 @@ class Outgoing:
     """A packet to the clients, encoded once, whatever each is connected by.
 
     Args:
-        text: a whole text packet, UTF-8, its type digit first.
+        text: a whole text packet, UTF-8, its type digit first; empty if there are only binary messages.
         attachments: binary messages that follow it.
     """
 
@@ -54,7 +54,7 @@ class Outgoing:
     def frames(self) -> bytes:
         """WebSocket frames."""
         if self._frames is None:
-            self._frames = frame_text(self.text)
+            self._frames = frame_text(self.text) if self.text else b""
             if self.attachments:
                 self._frames += b"".join(map(frame_binary, self.attachments))
         return self._frames
@@ -66,7 +66,7 @@ class Outgoing:
             return self.text
         if self._payload is None:
             encoded = [b"b" + binascii.b2a_base64(data, newline=False) for data in self.attachments]
-            self._payload = SEPARATOR.join((self.text, *encoded))
+            self._payload = SEPARATOR.join((self.text, *encoded) if self.text else encoded)
         return self._payload
 
 
@@ -89,7 +89,7 @@ def decode_text(text: str) -> Packet:
     return Packet(ord(text[0]) - 48, text[1:])
 
 
-def decode_payload(body: bytes) -> Iterator[Packet]:
+def decode_payload(body: bytes, max_packets: int = MAX_PACKETS) -> Iterator[Packet]:
     """Decode the body of a POST, packet by packet.
 
     Raises:
@@ -97,10 +97,10 @@ def decode_payload(body: bytes) -> Iterator[Packet]:
             before the bad packet has been yielded.
     """
     try:
-        parts = body.decode().split("\x1e", MAX_PACKETS)
+        parts = body.decode().split("\x1e", max_packets)
     except UnicodeDecodeError:
         raise PacketError("payload is not UTF-8") from None
-    if len(parts) > MAX_PACKETS:
+    if len(parts) > max_packets:
         raise PacketError("too many packets")
     for part in parts:
         if part[:1] == "b":

@@ -14,9 +14,11 @@ class Origins:
     Args:
         allowed: None: those whose host and port are the request's own Host (behind a proxy that ends TLS the
             scheme differs, so it is not compared); ``"*"``: all; else exactly these.
+        credentials: whether a page of another origin may send its cookies along.
     """
 
-    def __init__(self, allowed: str | Collection[str] | None) -> None:
+    def __init__(self, allowed: str | Collection[str] | None, *, credentials: bool = True) -> None:
+        self._credentials = credentials
         self._any = allowed == "*"
         self._same = allowed is None
         self._allowed = frozenset((allowed,) if isinstance(allowed, str) else allowed or ())
@@ -40,7 +42,7 @@ class Origins:
             return ()
         return (
             (b"access-control-allow-origin", origin),
-            (b"access-control-allow-credentials", b"true"),
+            *(((b"access-control-allow-credentials", b"true"),) if self._credentials else ()),
             (b"vary", b"Origin"),
         )
 

@@ -17,9 +17,20 @@ class Polling:
     Attributes:
         posting: whether a POST is being worked on.
         overflowed: a packet did not fit and is lost; the session must end.
+        ping_waits: set before a ping is written; true until it is fetched.
     """
 
-    __slots__ = ("_headers", "_latest", "_limit", "_packets", "_size", "exchange", "overflowed", "posting")
+    __slots__ = (
+        "_headers",
+        "_latest",
+        "_limit",
+        "_packets",
+        "_size",
+        "exchange",
+        "overflowed",
+        "ping_waits",
+        "posting",
+    )
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -30,6 +41,7 @@ class Polling:
         self.exchange: Exchange | None = None
         self.posting = False
         self.overflowed = False
+        self.ping_waits = False
 
     @property
     def writable(self) -> bool:
@@ -78,6 +90,7 @@ class Polling:
             self._latest = None
         self._packets = []
         self._size = 0
+        self.ping_waits = False
         return packets
 
     def _fits(self, size: int) -> bool:

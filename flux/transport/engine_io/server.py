@@ -6,15 +6,14 @@ in its own session with a reason; none leaves its connection's task.
 """
 
 import secrets
-from collections.abc import Callable, Collection, Sequence
-from enum import Enum
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Protocol
 
 import msgspec
 import structlog
 import trio
-from engineio.packet import PING
+from engineio.packet import PING, PONG
 from prometheus_client import Counter, Gauge
 
 from flux.errors import LocalError
@@ -27,6 +26,7 @@ from flux.transport.engine_io.client import (
     Client,
 )
 from flux.transport.engine_io.codec import (
+    MAX_PACKETS,
     OPEN_PREFIX,
     Outgoing,
     Packet,
@@ -34,14 +34,20 @@ from flux.transport.engine_io.codec import (
     decode_payload,
     decode_text,
 )
+from flux.transport.engine_io.cookie import Cookie
 from flux.transport.engine_io.cors import Origins
+from flux.transport.engine_io.hooks import HeaderHook, ask, render
 from flux.transport.engine_io.polling import NO_STORE, TEXT
+from flux.transport.engine_io.refusal import Refusal, refuse, turn_away
 from flux.transport.engine_io.session import Ended, Session, State
 from flux.transport.engine_io.websocket import linger, read_messages
+from flux.transport.forwarded import site_of
 from flux.transport.http import Headers, Request, Response
 from flux.transport.http_mount import Exchange, Takeover
+from flux.transport.quota import Quota
 from flux.transport.timers import Timers
-from flux.transport.websocket import HandshakeError, accept, is_upgrade
+from flux.transport.websocket import MAX_FRAGMENTS, HandshakeError, accept, is_upgrade
+from flux.transport.websocket_deflate import Deflate, negotiate
 from flux.transport.wire import Wire
 
 log = structlog.get_logger("flux.engine_io")
@@ -51,23 +57,18 @@ OPENED = Counter("flux_engineio_sessions_opened_total", "Sessions opened", ["tra
 CLOSED = Counter(
     "flux_engineio_sessions_closed_total", "Sessions closed, by reason", ["reason"], registry=REGISTRY
 )
+APP_ERRORS = Counter(
+    "flux_engineio_application_errors_total", "Exceptions at a session's end", registry=REGISTRY
+)
 UPGRADES = Counter("flux_engineio_upgrades_total", "Upgrades, by outcome", ["outcome"], registry=REGISTRY)
-REFUSALS = Counter("flux_engineio_refusals_total", "Requests refused, by code", ["code"], registry=REGISTRY)
 
 TRANSPORTS = ("polling", "websocket")
 SLICE = 256
 """Packets of one POST that are worked off before other tasks get their turn."""
 
 
-class Refusal(Enum):
-    """Why a request is refused: the reference server's codes and texts."""
-
-    UNKNOWN_TRANSPORT = (0, "Transport unknown")
-    UNKNOWN_SID = (1, "Session ID unknown")
-    BAD_METHOD = (2, "Bad handshake method")
-    BAD_REQUEST = (3, "Bad request")
-    FORBIDDEN = (4, "Forbidden")
-    BAD_VERSION = (5, "Unsupported protocol version")
+_Run = Callable[[bytes, Deflate | None, Wire, bytes], Awaitable[None]]
+"""Speaks on a WebSocket: the head of its 101 response, its compression, the wire, what came behind."""
 
 
 class Application(Protocol):
@@ -84,7 +85,7 @@ class Application(Protocol):
         """
 
     def closed(self, client: Client, reason: str) -> None:
-        """Learn that a client is gone."""
+        """Learn that a client is gone: once for each that was opened, also where `opened` raised."""
 
     async def drained(self) -> None:
         """Wait until all work for clients is done; an ordered stop calls it, up to its deadline."""
@@ -103,9 +104,18 @@ class EngineServer:
         upgrade_timeout: seconds from a probe's handshake to its upgrade packet.
         outbox_limit: bytes that may wait for a client.
         allow_request: refuses a handshake (403) by returning False.
+        cors_credentials: whether pages of other origins may send their cookies along.
+        cookie: set at the handshake to the session's id; a name, or all of it; None: none.
+        initial_headers: gives headers for the handshake's response, over both transports.
+        headers: gives headers for every response, the handshake's included.
+        permessage_deflate: whether WebSocket messages are compressed for clients that offer it.
+        max_sessions: open at a time; past it a handshake gets 503. None is no bound.
+        max_sessions_per_address: the same for one client's address (IPv6: its /64 network).
+        max_packets: of one POST; past it the session closes with ``parse error``.
+        max_fragments: frames of one WebSocket message; past it the connection closes with code 1008.
 
     Raises:
-        LocalError: an unknown transport.
+        LocalError: an unknown transport, or a bound below 1.
     """
 
     def __init__(
@@ -121,6 +131,15 @@ class EngineServer:
         upgrade_timeout: float = 10.0,
         outbox_limit: int = 1 << 20,
         allow_request: Callable[[Request], bool] | None = None,
+        cors_credentials: bool = True,
+        cookie: Cookie | str | None = None,
+        initial_headers: HeaderHook | None = None,
+        headers: HeaderHook | None = None,
+        permessage_deflate: bool = False,
+        max_sessions: int | None = 100_000,
+        max_sessions_per_address: int | None = None,
+        max_packets: int = MAX_PACKETS,
+        max_fragments: int = MAX_FRAGMENTS,
     ) -> None:
         if not transports or not set(transports) <= set(TRANSPORTS):
             raise LocalError(f"transports must be among {TRANSPORTS}, not {tuple(transports)}")
@@ -131,12 +150,19 @@ class EngineServer:
         self._app = app
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
-        self._origins = Origins(cors_origins)
+        self._origins = Origins(cors_origins, credentials=cors_credentials)
         self._transports = frozenset(transports)
         self._upgrades = ["websocket"] if allow_upgrades and "websocket" in transports else []
         self._upgrade_timeout = upgrade_timeout
         self._outbox_limit = outbox_limit
         self._allow_request = allow_request
+        self._cookie = Cookie.of(cookie)
+        self._initial_headers = initial_headers
+        self._headers = headers
+        self._deflate = permessage_deflate
+        self._quota = Quota(max_sessions, max_sessions_per_address)
+        self._max_packets = max_packets
+        self._max_fragments = max_fragments
         self._stopping = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -162,29 +188,30 @@ class EngineServer:
 
     async def handle(self, request: Request, exchange: Exchange) -> Response | Takeover | None:
         """Answer one request: handshake, poll, post, preflight or WebSocket."""
-        cors = self._origins.headers(request)
+        added = () if self._headers is None else ask(self._headers, request)
         if request.method == "OPTIONS":
-            return Response(204, b"", self._origins.preflight(request))
+            return Response(204, b"", (*self._origins.preflight(request), *added))
+        cors = (*self._origins.headers(request), *added)
         if not self._origins.allows(request):
-            return self._refuse(Refusal.FORBIDDEN, request, cors)
+            return refuse(Refusal.FORBIDDEN, request, cors)
         transport = request.query.get("transport")
         if transport not in self._transports:
-            return self._refuse(Refusal.UNKNOWN_TRANSPORT, request, cors)
+            return refuse(Refusal.UNKNOWN_TRANSPORT, request, cors)
         sid = request.query.get("sid")
         if sid is None:
             return self._open(request, transport, cors)
         client = self.clients.get(sid)
         if client is None:
-            return self._refuse(Refusal.UNKNOWN_SID, request, cors)
+            return refuse(Refusal.UNKNOWN_SID, request, cors)
         if transport == "websocket":
             return self._upgrade(request, client, cors)
         if client.polling is None or is_upgrade(request):
-            return self._refuse(Refusal.BAD_REQUEST, request, cors)
+            return refuse(Refusal.BAD_REQUEST, request, cors)
         if request.method == "GET":
             return self._get(request, client, exchange, cors)
         if request.method == "POST":
             return await self._post(request, client, cors)
-        return self._refuse(Refusal.BAD_REQUEST, request, cors)
+        return refuse(Refusal.BAD_REQUEST, request, cors)
 
     def overflow(self, request: Request) -> Response:
         """Answer 413 and close the session that the body was for."""
@@ -196,43 +223,64 @@ class EngineServer:
     def forget(self, client: Client, reason: str) -> None:
         """Take note that a client is closed; called by the client."""
         self.clients.pop(client.sid, None)
+        self._quota.give_back(client.site)
         SESSIONS.labels(client.session.transport).dec()
         CLOSED.labels(reason).inc()
-        self._app.closed(client, reason)
+        try:
+            self._app.closed(client, reason)
+        except Exception:  # whoever closes goes on: it may be the timers, or an ordered stop
+            APP_ERRORS.inc()
+            log.exception("application failed", sid=client.sid)
 
-    def _refuse(self, refusal: Refusal, request: Request, cors: Headers) -> Response:
-        code, message = refusal.value
-        REFUSALS.labels(code).inc()
-        log.debug("request refused", code=code, message=message, peer=request.peer[0])
-        body = msgspec.json.encode({"code": code, "message": message})
-        status = 403 if refusal is Refusal.FORBIDDEN else 400
-        return Response(status, body, ((b"content-type", b"application/json"), NO_STORE, *cors))
+    def _meet(self, client: Client, request: Request) -> None:
+        try:
+            self._app.opened(client, request)
+        except Exception:  # the application's fault; the door logs it
+            client.close(TRANSPORT_ERROR)
+            raise
 
     def _open(self, request: Request, transport: str, cors: Headers) -> Response | Takeover:
         if self._stopping:
             return Response.text(503)
         if request.method != "GET":
-            return self._refuse(Refusal.BAD_METHOD, request, cors)
+            return refuse(Refusal.BAD_METHOD, request, cors)
         if (transport == "websocket") is not is_upgrade(request):
-            return self._refuse(Refusal.BAD_REQUEST, request, cors)
+            return refuse(Refusal.BAD_REQUEST, request, cors)
         if request.query.get("EIO") != "4":
-            return self._refuse(Refusal.BAD_VERSION, request, cors)
+            return refuse(Refusal.BAD_VERSION, request, cors)
         if self._allow_request is not None and not self._allow_request(request):
-            return self._refuse(Refusal.FORBIDDEN, request, cors)
+            return refuse(Refusal.FORBIDDEN, request, cors)
+        site = site_of(request.peer[0]) if self._quota.per_owner else ""
+        bound = self._quota.refusal(site)
+        if bound is not None:
+            return turn_away(bound, request, cors)
+        sid = secrets.token_urlsafe(15)
+        if self._cookie is not None:
+            cors = (*cors, *self._cookie.header(sid))
+        if self._initial_headers is not None:
+            cors = (*cors, *ask(self._initial_headers, request))
         if transport == "websocket":
-            try:
-                head = accept(request)
-            except HandshakeError as error:
-                return error.response
-            return Takeover(partial(self._run_websocket, request, head))
-        client = self._new_client(transport)
+            return self._take_over(request, cors, partial(self._run_websocket, request, sid, site))
+        client = self._new_client(transport, sid, site)
         hello = self._hello(client).payload
-        self._app.opened(client, request)
+        self._meet(client, request)
         return Response(200, hello, (TEXT, NO_STORE, *cors))
 
-    def _new_client(self, transport: str) -> Client:
+    def _take_over(self, request: Request, headers: Headers, run: _Run) -> Response | Takeover:
+        try:
+            head = accept(request)
+        except HandshakeError as error:
+            return error.response
+        deflate = negotiate(request) if self._deflate else None
+        if deflate is not None:
+            headers = (*headers, (b"sec-websocket-extensions", deflate.header))
+        return Takeover(partial(run, head[:-2] + render(headers) + b"\r\n" if headers else head, deflate))
+
+    def _new_client(self, transport: str, sid: str, site: str) -> Client:
         session = Session(self._ping_interval, self._ping_timeout, trio.current_time(), transport)
-        client = Client(secrets.token_urlsafe(15), self, session, self._outbox_limit)
+        client = Client(sid, self, session, self._outbox_limit)
+        client.site = site
+        self._quota.take(site)
         self.clients[client.sid] = client
         OPENED.labels(transport).inc()
         SESSIONS.labels(transport).inc()
@@ -260,18 +308,14 @@ class EngineServer:
             or not self._upgrades
             or not is_upgrade(request)
         ):
-            return self._refuse(Refusal.BAD_REQUEST, request, cors)
-        try:
-            head = accept(request)
-        except HandshakeError as error:
-            return error.response
-        return Takeover(partial(self._run_probe, client, head))
+            return refuse(Refusal.BAD_REQUEST, request, cors)
+        return self._take_over(request, cors, partial(self._run_probe, client))
 
     def _get(self, request: Request, client: Client, exchange: Exchange, cors: Headers) -> Response | None:
         polling = client.polling
         if polling is None or polling.exchange is not None:
             client.close(TRANSPORT_ERROR)
-            return self._refuse(Refusal.BAD_REQUEST, request, cors)
+            return refuse(Refusal.BAD_REQUEST, request, cors)
         exchange.on_abort = client.close
         polling.wait(exchange, cors)
         if client.session.state is State.UPGRADING:
@@ -282,14 +326,16 @@ class EngineServer:
         polling = client.polling
         if polling is None or polling.posting:
             client.close(TRANSPORT_ERROR)
-            return self._refuse(Refusal.BAD_REQUEST, request, cors)
+            return refuse(Refusal.BAD_REQUEST, request, cors)
         if (request.header(b"content-type") or b"").startswith(b"application/octet-stream"):
             self._parse_error(client, PacketError("binary body"))
-            return self._refuse(Refusal.BAD_REQUEST, request, cors)
+            return refuse(Refusal.BAD_REQUEST, request, cors)
         polling.posting = True
         try:
-            for number, packet in enumerate(decode_payload(request.body), 1):
-                pressure = self._take(client, packet)
+            for number, packet in enumerate(decode_payload(request.body, self._max_packets), 1):
+                # A pong for a ping that was not fetched is none: who never polls must not live.
+                early = packet.kind == PONG and polling.ping_waits
+                pressure = None if early else self._take(client, packet)
                 if pressure is not None:
                     await pressure.wait()
                 elif number % SLICE == 0:
@@ -298,7 +344,10 @@ class EngineServer:
                     break
         except PacketError as error:
             self._parse_error(client, error)
-            return self._refuse(Refusal.BAD_REQUEST, request, cors)
+            return refuse(Refusal.BAD_REQUEST, request, cors)
+        except Exception:  # the application's fault; the door logs it
+            client.close(TRANSPORT_ERROR)
+            raise
         finally:
             polling.posting = False
         return Response(200, b"ok", ((b"content-type", b"text/html"), NO_STORE, *cors))
@@ -316,32 +365,42 @@ class EngineServer:
         log.info("client broke the protocol", sid=client.sid, reason=str(error))
         client.close(PARSE_ERROR)
 
-    async def _run_websocket(self, request: Request, head: bytes, wire: Wire, trailing: bytes) -> None:
-        client = self._new_client("websocket")
+    async def _run_websocket(
+        self,
+        request: Request,
+        sid: str,
+        site: str,
+        head: bytes,
+        deflate: Deflate | None,
+        wire: Wire,
+        trailing: bytes,
+    ) -> None:
+        client = self._new_client("websocket", sid, site)
         client.wire = wire
         wire.write(head + self._hello(client).frames)
-        self._app.opened(client, request)
+        self._meet(client, request)
         del request  # a connection may live for hours
-        await self._read(client, wire, trailing)
+        await self._read(client, wire, deflate, trailing)
 
-    async def _run_probe(self, client: Client, head: bytes, wire: Wire, trailing: bytes) -> None:
+    async def _run_probe(
+        self, client: Client, head: bytes, deflate: Deflate | None, wire: Wire, trailing: bytes
+    ) -> None:
         wire.write(head)
         client.probe = wire
-        self.timers.call_at(
-            trio.current_time() + self._upgrade_timeout, partial(self._expire_probe, client, wire)
-        )
-        await self._read(client, wire, trailing)
+        client.call_at(trio.current_time() + self._upgrade_timeout, partial(_expire_probe, wire))
+        await self._read(client, wire, deflate, trailing)
 
-    def _expire_probe(self, client: Client, wire: Wire) -> None:
-        if client.probe is wire:
-            wire.abort("upgrade timeout")
-
-    async def _read(self, client: Client, wire: Wire, data: bytes) -> None:
+    async def _read(self, client: Client, wire: Wire, deflate: Deflate | None, data: bytes) -> None:
         """Read a WebSocket until its end, then close what belongs to it: the probe, or the client."""
         wire.limit = self._outbox_limit
+        extensions = None
+        if deflate is not None:
+            deflate.write_through(wire)
+            extensions = (deflate.extension,)
         reason = TRANSPORT_CLOSE
         try:
-            reason = await read_messages(wire, data, partial(self._receive, client, wire), self.max_body)
+            take = partial(self._receive, client, wire)
+            reason = await read_messages(wire, data, take, self.max_body, self._max_fragments, extensions)
         finally:
             self._end_websocket(client, wire, reason)
         await linger(wire)
@@ -373,3 +432,8 @@ class EngineServer:
             client.probe = None
             client.session.abandon_upgrade()
             UPGRADES.labels("abandoned").inc()
+
+
+def _expire_probe(wire: Wire, client: Client) -> None:
+    if client.probe is wire:
+        wire.abort("upgrade timeout")

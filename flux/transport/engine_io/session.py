@@ -96,6 +96,11 @@ class Session:
         self.deadline = now + self.timeout
         return Due.PING
 
+    @property
+    def heard(self) -> float:
+        """When the last pong came; before the first one, when the session was opened."""
+        return self.deadline - self.interval - (self.timeout if self._awaits_pong else 0.0)
+
     def probe(self, packet: Packet) -> None:
         """Take the first packet on a new WebSocket.
 

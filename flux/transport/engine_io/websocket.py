@@ -1,14 +1,15 @@
 """Reading a WebSocket that carries a session, or probes for one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 import trio
+from websockets.extensions import Extension
 
 from flux.errors import BrokenError, ClosedError
 from flux.transport.engine_io.client import PARSE_ERROR, TRANSPORT_CLOSE, TRANSPORT_ERROR
 from flux.transport.engine_io.codec import PacketError
-from flux.transport.websocket import Messages
+from flux.transport.websocket import MAX_FRAGMENTS, Messages
 from flux.transport.wire import Wire
 
 log = structlog.get_logger("flux.engine_io")
@@ -20,7 +21,14 @@ Take = Callable[[str | bytes], trio.Event | None]
 """Takes a message; an event in return stops the reading until it is set; `PacketError` ends it."""
 
 
-async def read_messages(wire: Wire, data: bytes, take: Take, max_size: int) -> str:
+async def read_messages(
+    wire: Wire,
+    data: bytes,
+    take: Take,
+    max_size: int,
+    max_fragments: int = MAX_FRAGMENTS,
+    extensions: Sequence[Extension] | None = None,
+) -> str:
     """Read messages until the connection's end. Cancellation leaves it unread.
 
     Args:
@@ -28,11 +36,13 @@ async def read_messages(wire: Wire, data: bytes, take: Take, max_size: int) -> s
         data: what was received already.
         take: called with each message.
         max_size: bytes of the largest message.
+        max_fragments: frames of one message.
+        extensions: negotiated ones.
 
     Returns:
         Why it ended, a disconnect reason.
     """
-    messages = Messages(wire, max_size)
+    messages = Messages(wire, max_size, max_fragments, extensions)
     try:
         while not messages.ended:
             pressure = _take_all(messages, data, take) if data else None

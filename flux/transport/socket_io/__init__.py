@@ -14,10 +14,14 @@ Example:
         await nursery.start(door.serve)
 
 What never waits is a plain ``def`` (`Server.emit`, `Server.enter_room`, `Server.disconnect`); only
-`Server.call` and `Server.close` wait. ``def`` handlers run inline in the connection's reader, ``async def``
-handlers as tasks that end with the client.
+`Server.call`, `Server.call_all` and `Server.close` wait. ``def`` handlers run inline in the connection's
+reader, ``async def`` handlers as tasks that end with the client.
 """
 
+from flux.transport.socket_io.class_namespace import Namespace
+from flux.transport.socket_io.clients import SocketView
+from flux.transport.socket_io.limits import ClientLimits
+from flux.transport.socket_io.recovery import Recovery
 from flux.transport.socket_io.server import Server
 from flux.transport.socket_io.types import (
     AckTimeoutError,
@@ -26,4 +30,14 @@ from flux.transport.socket_io.types import (
     UnknownClientError,
 )
 
-__all__ = ["AckTimeoutError", "ConnectionRefusedError", "DisconnectReason", "Server", "UnknownClientError"]
+__all__ = [
+    "AckTimeoutError",
+    "ClientLimits",
+    "ConnectionRefusedError",
+    "DisconnectReason",
+    "Namespace",
+    "Recovery",
+    "Server",
+    "SocketView",
+    "UnknownClientError",
+]

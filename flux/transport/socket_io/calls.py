@@ -20,10 +20,22 @@ Call = Callable[[], Awaitable[None]]
 
 
 class Workload:
-    """The tasks of all sockets of a server: where they run, and when none is left."""
+    """The tasks of all sockets of a server: where they run, and when none is left.
 
-    def __init__(self) -> None:
+    Args:
+        max_tasks: handlers of one socket that run at a time.
+        max_waiting: calls of one socket that wait before its connection is not read any more.
+
+    Attributes:
+        fault: told what a handler raised while it was cancelled: its nursery gives the group of that and
+            `Cancelled`, which is no `Exception`, so that the handler's own caller lets it pass.
+    """
+
+    def __init__(self, max_tasks: int = MAX_TASKS, max_waiting: int = MAX_WAITING) -> None:
+        self.max_tasks = max_tasks
+        self.max_waiting = max_waiting
         self.nursery: Callable[[], trio.Nursery] | None = None
+        self.fault: Callable[[Exception], None] = _ignore
         self._running = 0
         self._idle: trio.Event | None = None
 
@@ -37,6 +49,12 @@ class Workload:
     async def _run(self, task: Call) -> None:
         try:
             await task()
+        except BaseExceptionGroup as group:
+            cancelled, rest = group.split(trio.Cancelled)
+            if cancelled is None or not isinstance(rest, ExceptionGroup):
+                raise
+            self.fault(rest)
+            raise cancelled from None
         finally:
             self._running -= 1
             if self._running == 0 and self._idle is not None:
@@ -68,13 +86,13 @@ class Calls:
     def submit(self, call: Call) -> None:
         """Have a call run after all earlier ones have started; never waits."""
         self._waiting.append(call)
-        if self._tasks < MAX_TASKS:
+        if self._tasks < self._workload.max_tasks:
             self._tasks += 1
             self._workload.start(self._work)
 
     def pressure(self) -> trio.Event | None:
         """Return what to wait for before more calls are taken in, or None."""
-        if len(self._waiting) <= MAX_WAITING:
+        if len(self._waiting) <= self._workload.max_waiting:
             return None
         if self._relief is None:
             self._relief = trio.Event()
@@ -94,11 +112,14 @@ class Calls:
         try:
             while self._waiting:
                 call = self._waiting.popleft()
-                if len(self._waiting) <= MAX_WAITING // 2:
+                if len(self._waiting) <= self._workload.max_waiting // 2:
                     self._relieve()
-                with trio.CancelScope() as scope:
-                    self._scopes[task] = scope
-                    await call()
+                try:
+                    with trio.CancelScope() as scope:
+                        self._scopes[task] = scope
+                        await call()
+                except Exception as error:  # noqa: BLE001 - what the scope has left of a cancelled call's group
+                    self._workload.fault(error)
         finally:
             self._tasks -= 1
             self._scopes.pop(task, None)
@@ -107,3 +128,7 @@ class Calls:
         if self._relief is not None:
             self._relief.set()
             self._relief = None
+
+
+def _ignore(_error: Exception) -> None:
+    pass

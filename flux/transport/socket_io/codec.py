@@ -38,7 +38,8 @@ RESERVED = frozenset(
 
 _WHOLE = {BINARY_EVENT: EVENT, BINARY_ACK: ACK}
 _HEAD = re.compile(r"([0-6])(?:([0-9]{1,3})-)?(?:(/[^,]*)(?:,|\Z))?([0-9]{1,15})?")
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+# Possessive, and a string without an end is one too: else half a megabyte of them would take an hour.
+_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 _ARRAY = msgspec.json.Decoder(list[Any])
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _encode_json = msgspec.json.Encoder().encode
@@ -66,12 +67,24 @@ class Decoder:
 
     Args:
         max_bytes: of all attachments of one packet together.
+        attachments: of one packet.
+        depth: of nested arrays and objects.
     """
 
-    __slots__ = ("_attachments", "_expected", "_max_bytes", "_pending", "_size")
+    __slots__ = (
+        "_attachments",
+        "_depth",
+        "_expected",
+        "_max_attachments",
+        "_max_bytes",
+        "_pending",
+        "_size",
+    )
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, attachments: int = MAX_ATTACHMENTS, depth: int = MAX_DEPTH) -> None:
         self._max_bytes = max_bytes
+        self._max_attachments = attachments
+        self._depth = depth
         self._pending: Packet | None = None
         self._attachments: list[bytes] = []
         self._expected = 0
@@ -90,7 +103,7 @@ class Decoder:
             return self._attach(message)
         if self._pending is not None:
             raise PacketError("text where an attachment was due")
-        packet, attachments = decode(message)
+        packet, attachments = decode(message, self._max_attachments, self._depth)
         if attachments:
             self._pending = packet
             self._expected = attachments
@@ -113,7 +126,7 @@ class Decoder:
         return Packet(packet.kind, packet.namespace, _fill(packet.data, attachments), packet.id)
 
 
-def decode(text: str) -> tuple[Packet, int]:
+def decode(text: str, max_attachments: int = MAX_ATTACHMENTS, depth: int = MAX_DEPTH) -> tuple[Packet, int]:
     """Decode a text message.
 
     Returns:
@@ -127,67 +140,67 @@ def decode(text: str) -> tuple[Packet, int]:
     if match is None:
         raise PacketError("unknown packet type")
     kind = int(match[1])
-    attachments = _attachments(kind, match[2])
+    attachments = _attachments(kind, match[2], max_attachments)
     kind = _WHOLE.get(kind, kind)
     namespace = (match[3] or "/").partition("?")[0]
     if len(namespace) > MAX_NAMESPACE:
         raise PacketError("namespace is too long")
     number = None if match[4] is None else int(match[4])
-    return Packet(kind, namespace, _data(kind, number, text[match.end() :]), number), attachments
+    return Packet(kind, namespace, _data(kind, number, text[match.end() :], depth), number), attachments
 
 
-def _attachments(kind: int, digits: str | None) -> int:
+def _attachments(kind: int, digits: str | None, bound: int) -> int:
     if kind not in (BINARY_EVENT, BINARY_ACK):
         if digits is not None:
             raise PacketError("attachments on a text packet")
         return 0
     if digits is None:
         raise PacketError("number of attachments is missing")
-    if int(digits) > MAX_ATTACHMENTS:
+    if int(digits) > bound:
         raise PacketError("too many attachments")
     return int(digits)
 
 
-def _data(kind: int, number: int | None, body: str) -> Any:
+def _data(kind: int, number: int | None, body: str, depth: int) -> Any:
     if kind == EVENT:
-        data = _array(body)
+        data = _array(body, depth)
         if not data or not isinstance(data[0], str) or data[0] in RESERVED:
             raise PacketError("bad event name")
         return data
     if kind == ACK and number is not None:
-        return _array(body)
+        return _array(body, depth)
     if kind == CONNECT and number is None:
-        return _object(body) if body else None
+        return _object(body, depth) if body else None
     if kind == DISCONNECT and number is None and not body:
         return None
     raise PacketError("bad packet")
 
 
-def _array(body: str) -> list[Any]:
-    _check_depth(body)
+def _array(body: str, depth: int) -> list[Any]:
+    _check_depth(body, depth)
     try:
         return _ARRAY.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise PacketError("data is no JSON array") from None
 
 
-def _object(body: str) -> dict[str, Any]:
-    _check_depth(body)
+def _object(body: str, depth: int) -> dict[str, Any]:
+    _check_depth(body, depth)
     try:
         return _OBJECT.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise PacketError("data is no JSON object") from None
 
 
-def _check_depth(text: str) -> None:
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
+def _check_depth(text: str, bound: int) -> None:
+    if text.count("[") + text.count("{") <= bound:
         return
     depth = 0
     for match in _BRACKETS.finditer(text):
         first = match[0][0]
         if first in "[{":
             depth += 1
-            if depth > MAX_DEPTH:
+            if depth > bound:
                 raise PacketError("data is nested too deeply")
         elif first in "]}":
             depth -= 1
@@ -254,6 +267,16 @@ def encode_data(data: Any) -> tuple[bytes, tuple[bytes, ...]]:
         return _encode_json(data), tuple(attachments)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise LocalError(f"cannot be sent as JSON: {error}") from error
+
+
+def append(body: bytes, text: str | None) -> bytes:
+    """Add one argument, a plain ASCII text or null, to the encoded arguments of an event."""
+    return body[:-1] + (b",null]" if text is None else b',"%b"]' % text.encode())
+
+
+def ends_in_text(body: bytes, _data: list[Any]) -> bool:
+    """Whether the last argument of an event, or its name if there is none, is a text."""
+    return body[:-1].rstrip().endswith(b'"')
 
 
 _PLAIN = frozenset((str, int, float, bool, type(None), msgspec.Raw))

@@ -9,9 +9,14 @@ An EVENT or ACK before CONNECT, and a second CONNECT, break the protocol; behind
 ignored, for they may have crossed it on the way.
 """
 
+import math
+from collections.abc import Callable
+
 from flux.transport.engine_io.codec import PacketError
 from flux.transport.socket_io.codec import ACK, CONNECT, DISCONNECT, EVENT, Decoder, Packet
+from flux.transport.socket_io.parser import PacketDecoder
 from flux.transport.socket_io.socket import Socket
+from flux.transport.socket_io.throttle import Throttle
 
 MAX_NAMESPACES = 64
 
@@ -22,15 +27,27 @@ class Connection:
     Args:
         max_bytes: of a packet's attachments.
         environ: the packed handshake request.
+        decoder: the parser's.
+        max_namespaces: that the client may be in at a time.
+        throttle: counts its packets.
 
     Attributes:
         sockets: by namespace; None where the client has left.
     """
 
-    __slots__ = ("_decoder", "environ", "sockets")
+    __slots__ = ("_decoder", "_max_namespaces", "environ", "sockets", "throttle")
 
-    def __init__(self, max_bytes: int, environ: bytes) -> None:
-        self._decoder = Decoder(max_bytes)
+    def __init__(
+        self,
+        max_bytes: int,
+        environ: bytes,
+        decoder: Callable[[int], PacketDecoder] = Decoder,
+        max_namespaces: int = MAX_NAMESPACES,
+        throttle: Throttle | None = None,
+    ) -> None:
+        self._decoder = decoder(max_bytes)
+        self._max_namespaces = max_namespaces
+        self.throttle = throttle or Throttle(math.inf, 1, 0.0)
         self.environ = environ
         self.sockets: dict[str, Socket | None] = {}
 
@@ -58,11 +75,19 @@ class Connection:
         elif kind == CONNECT:
             if socket is not None:
                 raise PacketError("second CONNECT")
-            if len(self.sockets) >= MAX_NAMESPACES:
+            if len(self.sockets) >= self._max_namespaces and not self._forget_one():
                 raise PacketError("too many namespaces")
         elif kind == DISCONNECT and socket is None:
             return None
         return packet
+
+    def _forget_one(self) -> bool:
+        """Make room by one of the namespaces that the client has left."""
+        for name, socket in self.sockets.items():
+            if socket is None:
+                del self.sockets[name]
+                return True
+        return False
 
     def enter(self, socket: Socket) -> None:
         """Note a pending socket."""

@@ -8,6 +8,7 @@ from flux.transport.http import Request
 def pack(request: Request) -> bytes:
     """Return a request's head in one piece; it is kept for hours, and a dict would cost kilobytes."""
     lines = [request.method, request.target, request.http_version, request.peer[0], str(request.peer[1])]
+    lines.append(request.scheme)
     head = "\n".join(lines).encode("latin-1", "replace")
     return b"\n".join([head, *(name + b":" + value for name, value in request.headers)])
 
@@ -17,7 +18,7 @@ def unpack(packed: bytes) -> dict[str, Any]:
 
     A header that came more than once is joined by commas.
     """
-    method, target, version, host, port, *headers = packed.decode("latin-1").split("\n")
+    method, target, version, host, port, scheme, *headers = packed.decode("latin-1").split("\n")
     path, _, query = target.partition("?")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": method,
@@ -27,7 +28,7 @@ def unpack(packed: bytes) -> dict[str, Any]:
         "SERVER_PROTOCOL": f"HTTP/{version}",
         "REMOTE_ADDR": host,
         "REMOTE_PORT": port,
-        "wsgi.url_scheme": "http",
+        "wsgi.url_scheme": scheme,
     }
     for header in headers:
         name, _, value = header.partition(":")

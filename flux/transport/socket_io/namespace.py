@@ -1,48 +1,9 @@
 """A namespace: its sockets, rooms and handlers."""
 
-import inspect
 from collections.abc import Collection, Iterable
-from typing import Any
 
-from attrs import frozen
-
+from flux.transport.socket_io.handlers import EMPTY, Layer, Table
 from flux.transport.socket_io.socket import Socket
-from flux.transport.socket_io.types import Handler
-
-
-@frozen
-class Registered:
-    """A handler with what its signature says.
-
-    Args:
-        call: the handler.
-        is_async: whether calling it gives an awaitable.
-        least, most: how many positional arguments it takes.
-    """
-
-    call: Handler
-    is_async: bool
-    least: int
-    most: float
-
-    @classmethod
-    def of(cls, handler: Handler) -> "Registered":
-        """Look at a handler."""
-        is_async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-            getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is async
-        )
-        try:
-            parameters = inspect.signature(handler).parameters.values()
-        except (TypeError, ValueError):  # some callables of C tell nothing
-            return cls(handler, is_async, 0, float("inf"))
-        positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        least = sum(p.default is p.empty for p in positional)
-        variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        return cls(handler, is_async, least, float("inf") if variadic else len(positional))
-
-    def fitting(self, *args: Any) -> tuple[Any, ...]:
-        """Return as many of the arguments as the handler takes (connect and disconnect have short forms)."""
-        return args if self.most >= len(args) else args[: int(self.most)]
 
 
 class Namespace:
@@ -50,19 +11,21 @@ class Namespace:
 
     Args:
         name: ``/`` or with a leading slash.
+        table: the handlers that count here.
+        family: what was registered for the pattern or predicate that let it in.
 
     Attributes:
         sockets: all, by sid, pending ones included.
-        leaving: those whose disconnect handler still runs.
-        handlers: by event.
+        leaving: those whose disconnecting or disconnect handler still runs.
         generation: changes whenever some room's members do.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, table: Table = EMPTY, family: Layer | None = None) -> None:
         self.name = name
+        self.table = table
+        self.family = family
         self.sockets: dict[str, Socket] = {}
         self.leaving: dict[str, Socket] = {}
-        self.handlers: dict[str, Registered] = {}
         self.generation = 0
         self._rooms: dict[str, dict[str, Socket]] = {}
 
@@ -73,8 +36,9 @@ class Namespace:
 
     def remove(self, socket: Socket) -> bool:
         """Take a socket out of the namespace and its rooms, whose list it keeps. False if it was not in."""
-        if self.sockets.pop(socket.sid, None) is None:
+        if self.sockets.get(socket.sid) is not socket:  # a recovered one may have its sid
             return False
+        del self.sockets[socket.sid]
         for room in socket.rooms or ():
             self._drop(room, socket)
         self.generation += 1
@@ -85,6 +49,8 @@ class Namespace:
         if socket.rooms is None:
             socket.rooms = {}
         socket.rooms[room] = None
+        if socket.identity is not None:
+            socket.identity.entered(room)
         self._rooms.setdefault(room, {})[socket.sid] = socket
         self.generation += 1
 
@@ -92,6 +58,8 @@ class Namespace:
         """Take a socket out of a room; if it is not in, nothing happens."""
         if socket.rooms is not None and room in socket.rooms:
             del socket.rooms[room]
+            if socket.identity is not None:
+                socket.identity.left(room)
             self._drop(room, socket)
             self.generation += 1
 

@@ -1,38 +1,36 @@
 """The Socket.IO server's public face: python-socketio's AsyncServer on trio."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from inspect import iscoroutinefunction
-from typing import Any, Literal, overload
+from typing import Any, Unpack
 
 import structlog
 import trio
 
 from flux.errors import LocalError
-from flux.transport.engine_io import EngineServer, Outgoing
+from flux.transport.engine_io import EngineOptions, EngineServer, Outgoing
 from flux.transport.http import Request
-from flux.transport.socket_io.codec import DISCONNECT, EVENT, RESERVED, assemble, encode, encode_data
+from flux.transport.socket_io.acks import Gathering, ask, give_up_at, value_of
+from flux.transport.socket_io.clients import Clients, Names, names_of
+from flux.transport.socket_io.codec import EVENT, RESERVED
 from flux.transport.socket_io.delivery import RELIABLE, Batch, Policy, broadcast, send
-from flux.transport.socket_io.environ import unpack
-from flux.transport.socket_io.namespace import Registered
+from flux.transport.socket_io.handlers import Where
+from flux.transport.socket_io.limits import ClientLimits
+from flux.transport.socket_io.outgoing import tell
+from flux.transport.socket_io.parser import ParserName, parser_of
+from flux.transport.socket_io.recoverer import Recoverer
+from flux.transport.socket_io.recovery import Recovery
+from flux.transport.socket_io.registration import Registration
 from flux.transport.socket_io.router import HANDLER_ERRORS, Router
 from flux.transport.socket_io.socket import Socket
-from flux.transport.socket_io.types import (
-    AckTimeoutError,
-    ConnectionRefusedError,  # noqa: A004 - ours
-    DisconnectReason,
-    Handler,
-    UnknownClientError,
-)
+from flux.transport.socket_io.types import AckTimeoutError
 
 log = structlog.get_logger("flux.socket_io")
 
-Names = str | Iterable[str]
-_RESERVED_HANDLERS = RESERVED - {"connect", "disconnect"}
 
-
-class Server:
+class Server(Registration, Clients):
     """A Socket.IO server; the door that it is mounted in runs its background work.
 
     ::
@@ -53,15 +51,21 @@ class Server:
         allow_upgrades: whether polling clients may move to WebSocket.
         upgrade_timeout: seconds that an upgrade may take.
         connect_timeout: seconds in which a client must join its first namespace.
-        namespaces: those accepted besides the ones that have handlers; ``"*"`` accepts all.
+        namespaces: those accepted besides the ones that something is registered for: names, patterns,
+            predicates (see `of`); ``"*"`` accepts all.
         outbox_limit: bytes that may wait for a slow client before it is disconnected.
+        limits: what one client may ask for; None: the defaults.
         allow_request: refuses a handshake (403) by returning False.
+        parser: ``json``, or ``msgpack`` for clients that are set to the package socket.io-msgpack-parser.
+        recovery: lets clients that were lost for a short time come back as themselves; None: off.
+        engine: settings that are Engine.IO's alone, as `EngineServer` has them: ``cookie``,
+            ``initial_headers``, ``headers``, ``permessage_deflate``, ``max_sessions`` and so on.
 
     Attributes:
         engine: the mount.
 
     Raises:
-        LocalError: an unknown transport.
+        LocalError: an unknown transport or parser.
     """
 
     def __init__(
@@ -76,12 +80,17 @@ class Server:
         allow_upgrades: bool = True,
         upgrade_timeout: float = 10.0,
         connect_timeout: float = 45.0,
-        namespaces: Collection[str] | Literal["*"] = ("/",),
+        namespaces: str | Collection[Where] = ("/",),
         outbox_limit: int = 1 << 20,
+        limits: ClientLimits | None = None,
         allow_request: Callable[[Request], bool] | None = None,
+        parser: ParserName = "json",
+        recovery: Recovery | None = None,
+        **engine: Unpack[EngineOptions],
     ) -> None:
         self.path = path
-        self._router = Router(namespaces, max_payload, connect_timeout)
+        accepted = (namespaces,) if isinstance(namespaces, str) else namespaces
+        self._router = Router(accepted, max_payload, connect_timeout, limits or ClientLimits())
         self.engine = EngineServer(
             self._router,
             ping_interval=ping_interval,
@@ -93,44 +102,21 @@ class Server:
             upgrade_timeout=upgrade_timeout,
             outbox_limit=outbox_limit,
             allow_request=allow_request,
+            **engine,
         )
         self._router.workload.nursery = self._nursery
+        self._router.parser = self._parser = parser_of(parser)
+        self._recoverer: Recoverer | None = None
+        if recovery is not None:
+            self._router.recoverer = self._recoverer = Recoverer(
+                recovery,
+                self._parser,
+                ping_interval=ping_interval,
+                ping_timeout=ping_timeout,
+                outbox_limit=outbox_limit,
+                call_at=self.engine.timers.call_at,
+            )
         self._batch: Batch | None = None
-
-    @overload
-    def on(self, event: str, handler: None = None, namespace: str = "/") -> Callable[[Handler], Handler]: ...
-    @overload
-    def on(self, event: str, handler: Handler, namespace: str = "/") -> Handler: ...
-    def on(self, event: str, handler: Handler | None = None, namespace: str = "/") -> Any:
-        """Register a handler; without one, a decorator. The latest of an event counts.
-
-        ``def`` handlers run at once, in arrival order, and must not block; ``async def`` handlers run as
-        tasks, started in arrival order, and are cancelled when their client goes.
-
-        * ``connect(sid, environ, auth)``: False or `ConnectionRefusedError` refuses; what it emits to the sid
-          follows the acceptance. `auth` is the client's dict or None, and may be left out.
-        * ``disconnect(sid, reason)``: one of `DisconnectReason`; session and rooms are still to be had, and
-          it is not cancelled. The reason may be left out.
-        * ``"*"``: ``handler(event, sid, *args)`` for events without a handler.
-        * others: ``handler(sid, *args)``. If the client asked for an ack it gets the return value: None is no
-          argument, a tuple several, all else one. After an exception there is no ack.
-
-        Raises:
-            LocalError: a reserved event name.
-        """
-        if event in _RESERVED_HANDLERS:
-            raise LocalError(f"{event!r} is a reserved event name")
-        if handler is None:
-            return partial(self._register, event, namespace)
-        return self._register(event, namespace, handler)
-
-    def _register(self, event: str, namespace: str, handler: Handler) -> Handler:
-        self._router.namespace(namespace).handlers[event] = Registered.of(handler)
-        return handler
-
-    def event(self, handler: Handler) -> Handler:
-        """Register a handler in the default namespace under its own name (decorator)."""
-        return self.on(handler.__name__, handler)
 
     def emit(
         self,
@@ -143,6 +129,8 @@ class Server:
         callback: Callable[..., Any] | None = None,
         volatile: bool = False,
         conflate: str | None = None,
+        timeout: float | None = None,
+        on_timeout: Callable[[str], object] | None = None,
     ) -> None:
         """Send an event. Never waits; encoded once for all. Per client the order of emits holds.
 
@@ -152,9 +140,12 @@ class Server:
                 untouched and must be valid UTF-8 JSON. Bytes travel as binary attachments.
             to: a sid or a room, or several; None is all of the namespace.
             room: as `to`; both together are the union.
-            skip_sid: sids or rooms that are left out.
+            skip_sid: sids or rooms that are left out (Node's ``except``, too).
             namespace: where.
             callback: called with the arguments of each client's ack.
+            timeout: seconds that an ack may take; a later one is ignored. None: as long as the client stays.
+            on_timeout: a plain function, called with the sid of each client that did not answer in time, or
+                left before it did.
             volatile: dropped for a client that lags.
             conflate: for a client that lags only the latest event of this key is kept, and sent once it has
                 caught up.
@@ -164,22 +155,32 @@ class Server:
         """
         if event in RESERVED:
             raise LocalError(f"{event!r} is a reserved event name")
-        body, attachments = encode_data([event, *_arguments(data)])
-        rooms = None if to is None and room is None else _names(to) + _names(room)
+        arguments = [event, *_arguments(data)]
+        body, attachments = self._parser.encode_data(arguments)
+        rooms = None if to is None and room is None else names_of(to) + names_of(room)
         space = self._router.namespace(namespace)
-        skip = _names(skip_sid)
+        skip = names_of(skip_sid)
         sockets = space.select(rooms, skip)
+        if space.table.outgoing:
+            tell(space, event, sockets, _arguments(data))
         policy = RELIABLE
         if conflate is not None:
             policy = Policy(conflate=f"{namespace},{conflate}")
         elif volatile:
             policy = Policy(volatile=True)
         if callback is not None:
-            for socket in list(sockets):
-                number = socket.expect_ack(partial(self._called_back, socket, callback))
-                self._send(socket, assemble(EVENT, namespace, body, attachments, number), policy)
+            on_ack = partial(self._called_back, callback, on_timeout)
+            pack = partial(self._parser.assemble, EVENT, namespace, body, attachments)
+            asked = ask(sockets, on_ack, pack, partial(self._send, policy=policy))
+            if timeout is not None:
+                give_up_at(self.engine.timers, trio.current_time() + timeout, asked, on_ack)
             return
-        packet = assemble(EVENT, namespace, body, attachments)
+        if self._recoverer is None:
+            packet = self._parser.assemble(EVENT, namespace, body, attachments)
+        else:
+            packet = self._recoverer.packet(
+                namespace, rooms, skip, arguments, body, attachments, replayed=policy is RELIABLE
+            )
         if self._batch is not None:
             audience = (namespace, rooms, skip, space.generation)
             self._batch.add(sockets, audience, packet, policy)
@@ -221,7 +222,10 @@ class Server:
         if event in RESERVED:
             raise LocalError(f"{event!r} is a reserved event name")
         socket = self._socket(to, namespace)
-        body, attachments = encode_data([event, *_arguments(data)])
+        body, attachments = self._parser.encode_data([event, *_arguments(data)])
+        space = self._router.namespace(namespace)
+        if space.table.outgoing:
+            tell(space, event, (socket,), _arguments(data))
         answered = trio.Event()
         answer: list[Any] | None = None
 
@@ -232,98 +236,62 @@ class Server:
 
         number = socket.expect_ack(take)
         try:
-            self._send(socket, assemble(EVENT, namespace, body, attachments, number), RELIABLE)
+            self._send(socket, self._parser.assemble(EVENT, namespace, body, attachments, number), RELIABLE)
             with trio.move_on_after(timeout):
                 await answered.wait()
         finally:
             socket.forget_ack(number)
         if answer is None:
-            raise AckTimeoutError(f"no ack for {event!r} from {to}")
-        return answer[0] if len(answer) == 1 else tuple(answer) or None
+            raise AckTimeoutError(f"no ack for {event!r} from {to}", missing=(to,))
+        return value_of(answer)
 
-    def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
-        """Put a client into a room.
+    async def call_all(
+        self,
+        event: str,
+        data: Any = None,
+        to: Names | None = None,
+        *,
+        skip_sid: Names | None = None,
+        namespace: str = "/",
+        timeout: float = 60.0,  # noqa: ASYNC109 - as `call`
+    ) -> dict[str, Any]:
+        """Send an event to many clients and wait until each has acknowledged it.
+
+        Cancellation: the event was sent; late acks are ignored.
+
+        Args:
+            event: as for `emit`.
+            data: as for `emit`.
+            to: as for `emit`.
+            skip_sid: as for `emit`.
+            namespace: where.
+            timeout: seconds for all together.
+
+        Returns:
+            The acks by sid, each as `call` returns it; empty if there was nobody.
 
         Raises:
-            UnknownClientError: no such client.
+            AckTimeoutError: some did not answer in time, or left; its `answers` are those that came, its
+                `missing` the sids of the others. Raised as soon as no answer can come any more.
+            LocalError: as `emit`.
         """
-        self._router.namespace(namespace).enter(self._socket(sid, namespace), room)
-
-    def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:
-        """Take a client out of a room."""
+        if event in RESERVED:
+            raise LocalError(f"{event!r} is a reserved event name")
         space = self._router.namespace(namespace)
-        socket = space.sockets.get(sid)
-        if socket is not None:
-            space.leave(socket, room)
-
-    def close_room(self, room: str, namespace: str = "/") -> None:
-        """Take all clients out of a room."""
-        self._router.namespace(namespace).close_room(room)
-
-    def rooms(self, sid: str, namespace: str = "/") -> list[str]:
-        """Return a client's rooms, its own sid first.
-
-        Raises:
-            UnknownClientError: no such client.
-        """
-        return [sid, *(self._socket(sid, namespace, leaving=True).rooms or ())]
-
-    def members(self, room: str, namespace: str = "/") -> Collection[str]:
-        """Return the sids in a room: a live view, sized and iterable; copy it before anything is awaited."""
-        return self._router.namespace(namespace).members(room)
-
-    def occupied_rooms(self, namespace: str = "/") -> Collection[str]:
-        """Return the names of the rooms that have members: a live view."""
-        return self._router.namespace(namespace).rooms()
-
-    def connected(self, sid: str, namespace: str = "/") -> bool:
-        """Whether that client is connected: not yet in its connect handler, not in its disconnect handler."""
-        socket = self._router.namespace(namespace).sockets.get(sid)
-        return socket is not None and socket.joined
-
-    def get_session(self, sid: str, namespace: str = "/") -> dict[str, Any]:
-        """Return the dict that is kept for a client; changes to it stay.
-
-        Raises:
-            UnknownClientError: no such client.
-        """
-        return self._socket(sid, namespace, leaving=True).session
-
-    def save_session(self, sid: str, session: dict[str, Any], namespace: str = "/") -> None:
-        """Replace the dict that is kept for a client.
-
-        Raises:
-            UnknownClientError: no such client.
-        """
-        self._socket(sid, namespace, leaving=True).session = session
-
-    @contextmanager
-    def session(self, sid: str, namespace: str = "/") -> Iterator[dict[str, Any]]:
-        """Give a client's dict to a ``with`` block.
-
-        Raises:
-            UnknownClientError: no such client.
-        """
-        yield self.get_session(sid, namespace)
-
-    def get_environ(self, sid: str, namespace: str = "/") -> dict[str, Any]:
-        """Return the handshake request as a WSGI-style dict, a new one each time.
-
-        Raises:
-            UnknownClientError: no such client.
-        """
-        return unpack(self._socket(sid, namespace, leaving=True).engine.app.environ)
-
-    def disconnect(self, sid: str, namespace: str = "/") -> None:
-        """Disconnect a client from the namespace; its disconnect handler is called, or started if async."""
-        socket = self._router.namespace(namespace).sockets.get(sid)
-        if socket is None:
-            return
-        if socket.joined:
-            socket.engine.send(encode(DISCONNECT, namespace))
-            self._router.leave(socket, DisconnectReason.SERVER_DISCONNECT)
-        else:  # its connect handler still runs
-            self._router.refuse(socket, ConnectionRefusedError())
+        sockets = list(space.select(None if to is None else names_of(to), names_of(skip_sid)))
+        body, attachments = self._parser.encode_data([event, *_arguments(data)])
+        if space.table.outgoing:
+            tell(space, event, sockets, _arguments(data))
+        gathering = Gathering(socket.sid for socket in sockets)
+        pack = partial(self._parser.assemble, EVENT, namespace, body, attachments)
+        asked = ask(sockets, gathering.take, pack, partial(self._send, policy=RELIABLE))
+        try:
+            with trio.move_on_after(timeout):
+                await gathering.done.wait()
+        finally:
+            for socket, number in asked:
+                socket.forget_ack(number)
+        return gathering.result(event)
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -355,23 +323,26 @@ class Server:
             raise LocalError("the server is not mounted in a running door")
         return self.engine.nursery
 
-    def _socket(self, sid: str, namespace: str, *, leaving: bool = False) -> Socket:
-        space = self._router.namespace(namespace)
-        socket = space.sockets.get(sid)
-        if socket is None and leaving:
-            socket = space.leaving.get(sid)
-        if socket is None:
-            raise UnknownClientError(f"no client {sid!r} in namespace {namespace!r}")
-        return socket
-
     def _send(self, socket: Socket, packet: Outgoing, policy: Policy) -> None:
         if self._batch is not None:
             self._batch.add((socket,), (socket.sid,), packet, policy)
         else:
             send(socket, packet, policy)
 
-    def _called_back(self, socket: Socket, callback: Callable[..., Any], args: list[Any] | None) -> None:
+    def _called_back(
+        self,
+        callback: Callable[..., Any],
+        on_timeout: Callable[[str], object] | None,
+        socket: Socket,
+        args: list[Any] | None,
+    ) -> None:
         if args is None:
+            if on_timeout is not None:
+                try:
+                    on_timeout(socket.sid)
+                except Exception:
+                    HANDLER_ERRORS.inc()
+                    log.exception("ack time-out handler failed", sid=socket.sid)
             return
         if not iscoroutinefunction(callback):
             callback(*args)  # the router logs what it raises
@@ -391,9 +362,3 @@ def _arguments(data: Any) -> Sequence[Any]:
     if data is None:
         return ()
     return data if isinstance(data, tuple) else (data,)
-
-
-def _names(names: Names | None) -> tuple[str, ...]:
-    if names is None:
-        return ()
-    return (names,) if isinstance(names, str) else tuple(names)

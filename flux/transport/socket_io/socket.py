@@ -5,6 +5,7 @@ from typing import Any
 
 from flux.transport.engine_io import Client, Outgoing
 from flux.transport.socket_io.calls import Calls
+from flux.transport.socket_io.recovery import Identity
 
 MAX_ACKS = 4096
 """Acks awaited from one client; the oldest is given up, so that one who never answers costs a bounded sum."""
@@ -14,21 +15,55 @@ OnAck = Callable[[list[Any] | None], None]
 
 
 class Held:
-    """Stands in for a client until its connect handler has decided: packets wait, for CONNECT comes first."""
+    """Stands in for a client until its connect handler has decided: packets wait, for CONNECT comes first.
+
+    Their bound is that of the client's outbox; past it the client is closed as a slow one.
+
+    Args:
+        engine: the client's session.
+    """
 
     wire = None
     writable = False
 
-    def __init__(self) -> None:
-        self.packets: list[Outgoing] = []
+    def __init__(self, engine: Client) -> None:
+        self._engine = engine
+        self._packets: list[Outgoing] = []
+        self._latest: dict[str, Outgoing] = {}
+        self._size = 0
+        self._overflowed = False
+
+    @property
+    def packets(self) -> list[Outgoing]:
+        """Those that wait, in order; the conflated ones last."""
+        return [*self._packets, *self._latest.values()]
 
     def send(self, packet: Outgoing) -> None:
         """Keep a packet."""
-        self.packets.append(packet)
+        if self._fits(_size(packet)):
+            self._packets.append(packet)
 
-    def send_latest(self, key: str, packet: Outgoing) -> None:  # noqa: ARG002 - the client's signature
-        """Keep a packet."""
-        self.packets.append(packet)
+    def send_latest(self, key: str, packet: Outgoing) -> None:
+        """Keep a packet, and of each key only the latest."""
+        old = self._latest.get(key)
+        if self._fits(_size(packet) - (0 if old is None else _size(old))):
+            self._latest[key] = packet
+
+    def _fits(self, size: int) -> bool:
+        # One packet of any size is taken while none waits, as on a wire.
+        if self._overflowed or (self._size and self._size + size > self._engine.limit):
+            if not self._overflowed:
+                self._overflowed = True
+                self._packets.clear()
+                self._latest.clear()
+                self._engine.overflow()
+            return False
+        self._size += size
+        return True
+
+
+def _size(packet: Outgoing) -> int:
+    return len(packet.text) + sum(map(len, packet.attachments))
 
 
 class Socket:
@@ -43,6 +78,7 @@ class Socket:
         client: where packets go: `Held` until joined, then the engine's client.
         rooms: names, in order of joining; without the one of its own sid.
         joined: whether the connect handler has let it in.
+        identity: what makes it recoverable, if the server has that.
     """
 
     __slots__ = (
@@ -52,6 +88,7 @@ class Socket:
         "calls",
         "client",
         "engine",
+        "identity",
         "joined",
         "namespace",
         "rooms",
@@ -62,13 +99,19 @@ class Socket:
         self.sid = sid
         self.namespace = namespace
         self.engine = engine
-        self.client: Client | Held = Held()
+        self.client: Client | Held = Held(engine)
         self.joined = False
         self.rooms: dict[str, None] | None = None
         self.calls: Calls | None = None
+        self.identity: Identity | None = None
         self._session: dict[str, Any] | None = None
         self._acks: dict[int, OnAck] | None = None
         self._number = 0
+
+    @property
+    def recovered(self) -> bool:
+        """Whether it came back as the one it was."""
+        return self.identity is not None and self.identity.recovered
 
     @property
     def session(self) -> dict[str, Any]:
@@ -100,10 +143,9 @@ class Socket:
         self._acks[self._number] = on_ack
         return self._number
 
-    def forget_ack(self, number: int) -> None:
-        """Stop waiting for an ack; a late one is ignored."""
-        if self._acks is not None:
-            self._acks.pop(number, None)
+    def forget_ack(self, number: int) -> bool:
+        """Stop waiting for an ack; a late one is ignored. False if it was not waited for any more."""
+        return self._acks is not None and self._acks.pop(number, None) is not None
 
     def acknowledge(self, number: int, args: list[Any]) -> None:
         """Take an ack; one that nobody waits for is ignored."""

@@ -28,7 +28,20 @@ class UnknownClientError(LocalError):
 
 
 class AckTimeoutError(RemoteError):
-    """The client did not acknowledge a `Server.call` in time, or left before it did."""
+    """A client did not acknowledge a `Server.call` or `Server.call_all` in time, or left before it did.
+
+    Args:
+        message: for people.
+        answers: what came in time, by sid.
+        missing: the sids of those who did not answer.
+    """
+
+    def __init__(
+        self, message: str, answers: dict[str, Any] | None = None, missing: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.answers = answers or {}
+        self.missing = missing
 
 
 class DisconnectReason:

@@ -8,10 +8,8 @@ waiting for the peer, so that an aborted poll is noticed at once.
 import math
 import time
 from collections.abc import Awaitable, Callable
-from email.utils import formatdate
 from enum import Enum, auto
 from functools import lru_cache, partial
-from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -22,6 +20,7 @@ from prometheus_client import Counter
 
 from flux.errors import BrokenError, ClosedError
 from flux.metrics import REGISTRY
+from flux.transport import http_quick
 from flux.transport.forwarded import TrustedProxies, site_of
 from flux.transport.http import App, Request, RequestError, Response
 from flux.transport.http_compression import accepts_gzip, compress
@@ -102,8 +101,11 @@ class HttpConnection:
         self._clients = clients
         self.client: str | None = None
         self._compression = compression
-        self._gzip = False
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
+        self._asked: Request | None = None
+        self._parser: h11.Connection | None = None
+        self._quick = False
+        self._early = b""
+        self._closing = False
         self._scope = trio.CancelScope()
         self._phase = Phase.IDLE
         self._head = bytearray()
@@ -137,10 +139,10 @@ class HttpConnection:
                         return None
                     takeover = await self._answer(request)
                     if takeover is not None:
-                        trailing = self._http.trailing_data[0]
+                        trailing = self._early if self._quick else self._http.trailing_data[0]
                         return partial(takeover.run, self._wire, trailing)
                     self.release()
-                    if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+                    if self._finished():
                         await self._linger()
                         return None
                     self._next_cycle()
@@ -157,11 +159,25 @@ class HttpConnection:
     def _deadline(self, seconds: float) -> None:
         self._scope.deadline = trio.current_time() + seconds
 
+    @property
+    def _http(self) -> h11.Connection:
+        # Most connections never need it: what is common goes by `http_quick`.
+        if self._parser is None:
+            self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
+        return self._parser
+
+    def _finished(self) -> bool:
+        if self._quick:
+            return self._closing
+        return self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE
+
     def _next_cycle(self) -> None:
-        self._http.start_next_cycle()
         self._who = self._peer[0]
-        self._head = bytearray(self._http.trailing_data[0])
-        if self._head:
+        self._asked = None
+        if not self._quick:
+            self._http.start_next_cycle()
+            self._head = bytearray(self._http.trailing_data[0])
+        if self._head or self._early:
             self._phase = Phase.READING
             self._deadline(self._limits.head_seconds)
         else:
@@ -173,6 +189,18 @@ class HttpConnection:
         Raises:
             RequestError: it breaks HTTP or a bound.
         """
+        self._quick = False
+        if not self._head:
+            data = self._early or await self._wire.receive()
+            self._early = b""
+            if not data:
+                return None
+            request = self._read_quickly(data)
+            if request is not None:
+                self._phase = Phase.ANSWERING
+                self._scope.deadline = math.inf
+                return request
+            self._receive(data)
         head = await self._next_event()
         if not isinstance(head, h11.Request):
             return None
@@ -187,14 +215,8 @@ class HttpConnection:
             peer=self._peer,
             http_version=head.http_version.decode("ascii"),
         )
-        if self._proxies is not None:
-            request = self._proxies.resolve(request)
-            self._who = request.peer[0]
-            self._count(self._who)
-        if self._compression is not None:
-            self._gzip = accepts_gzip(request)
-        mount = self._route(request.raw_path)
-        bound = self._limits.body_bytes if mount is None else mount.max_body
+        request = self._asked = self._resolved(request)
+        mount, bound = self._bound(request)
         self._deadline(self._limits.body_seconds)
         body = await self._receive_body(request, bound)
         if body is None:
@@ -203,6 +225,31 @@ class HttpConnection:
         self._phase = Phase.ANSWERING
         self._scope.deadline = math.inf
         return evolve(request, body=body) if body else request
+
+    def _read_quickly(self, data: bytes) -> Request | None:
+        quick = http_quick.read(data, self._limits.head_bytes)
+        if quick is None:
+            return None
+        body = data[quick.body : quick.end]
+        request = Request(quick.method, quick.target, quick.headers, body, self._peer)
+        if body and len(body) > self._bound(request)[1]:
+            return None
+        self._quick = True
+        self._bodyless = False
+        self._early = data[quick.end :]
+        request = self._asked = self._resolved(request)
+        return request
+
+    def _bound(self, request: Request) -> tuple[Mount | None, int]:
+        mount = self._route(request.raw_path)
+        return mount, self._limits.body_bytes if mount is None else mount.max_body
+
+    def _resolved(self, request: Request) -> Request:
+        if self._proxies is not None:
+            request = self._proxies.resolve(request)
+            self._who = request.peer[0]
+            self._count(self._who)
+        return request
 
     def _count(self, host: str) -> None:
         if self._clients is None or not self._clients.per_owner:
@@ -244,13 +291,15 @@ class HttpConnection:
                 raise RequestError(error.error_status_hint, str(error)) from error
             if event is not h11.NEED_DATA:
                 return event
-            data = await self._wire.receive()
-            if self._http.their_state is h11.IDLE:
-                if self._phase is Phase.IDLE and data:
-                    self._phase = Phase.READING
-                    self._deadline(self._limits.head_seconds)
-                self._head += data
-            self._http.receive_data(data)
+            self._receive(await self._wire.receive())
+
+    def _receive(self, data: bytes) -> None:
+        if self._http.their_state is h11.IDLE:
+            if self._phase is Phase.IDLE and data:
+                self._phase = Phase.READING
+                self._deadline(self._limits.head_seconds)
+            self._head += data
+        self._http.receive_data(data)
 
     async def _answer(self, request: Request) -> Takeover | None:
         mount = self._route(request.raw_path)
@@ -280,8 +329,11 @@ class HttpConnection:
         try:
             data = await self._wire.receive()
             if data or exchange.answered:
-                self._http.receive_data(data)
-                # A pipelined request waits in h11 until this one is answered; reading on would let it grow.
+                # A pipelined request waits until this one is answered; reading on would let it grow.
+                if self._quick:
+                    self._early += data
+                else:
+                    self._http.receive_data(data)
                 await exchange.wait_answered()
         except BrokenError:
             reason = "transport error"
@@ -311,9 +363,9 @@ class HttpConnection:
         self._wire.write(self._head_of(response))
         for start in range(0, len(response.body), PIECE):
             self._deadline(self._limits.keep_alive_seconds)
-            self._wire.write(self._http.send(h11.Data(data=response.body[start : start + PIECE])) or b"")
+            self._wire.write(self._piece(response.body[start : start + PIECE]))
             await self._wire.drain()
-        self._wire.write(self._http.send(h11.EndOfMessage()) or b"")
+        self._wire.write(self._end())
         self._responded()
 
     def respond(self, response: Response) -> None:
@@ -323,29 +375,43 @@ class HttpConnection:
     def _compressed(self, response: Response) -> Response:
         if self._compression is None or len(response.body) < self._compression:
             return response
-        return compress(response, self._compression, accepted=self._gzip)
+        accepted = self._asked is not None and accepts_gzip(self._asked)
+        return compress(response, self._compression, accepted=accepted)
 
     def _write(self, response: Response) -> None:
         data = self._head_of(response)
         if not self._bodyless and response.status not in BODYLESS:
-            data += self._http.send(h11.Data(data=response.body)) or b""
-        self._wire.write(data + (self._http.send(h11.EndOfMessage()) or b""))
+            data += self._piece(response.body)
+        self._wire.write(data + self._end())
         self._responded()
 
+    def _piece(self, data: bytes) -> bytes:
+        return data if self._quick else self._http.send(h11.Data(data=data)) or b""
+
+    def _end(self) -> bytes:
+        return b"" if self._quick else self._http.send(h11.EndOfMessage()) or b""
+
     def _head_of(self, response: Response) -> bytes:
-        REQUESTS.labels(response.status).inc()
-        headers = [(b"date", _date(int(time.time()))), *response.headers]
+        _counter(response.status).inc()
+        date = http_quick.date(int(time.time()))
+        if self._quick:
+            self._closing = self._last
+            length = response.status not in BODYLESS
+            return http_quick.head(response, date, length=length, close=self._last)
+        headers = [(b"date", date), *response.headers]
         if response.status not in BODYLESS:
             headers.append((b"content-length", b"%d" % len(response.body)))
         if self._last:
             headers.append((b"connection", b"close"))
-        head = h11.Response(status_code=response.status, headers=headers, reason=_phrase(response.status))
+        head = h11.Response(
+            status_code=response.status, headers=headers, reason=http_quick.phrase(response.status)
+        )
         return self._http.send(head) or b""
 
     def _responded(self) -> None:
         # From here the client has this long to take the response and send the next request.
         self._deadline(self._limits.keep_alive_seconds)
-        if self._http.our_state is h11.MUST_CLOSE:
+        if self._closing if self._quick else self._http.our_state is h11.MUST_CLOSE:
             self._deadline(self._limits.linger_seconds)
             self._wire.finish()
         elif not self._last:
@@ -355,7 +421,7 @@ class HttpConnection:
         REFUSED.labels(error.status).inc()
         log.info("request refused", status=error.status, reason=error.reason, peer=self._who)
         self._last = True
-        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        if self._quick or self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self.respond(error.response)
         await self._linger()
 
@@ -377,14 +443,4 @@ def origin_form(target: str) -> str:
     return "/" + target.partition("://")[2].partition("/")[2]
 
 
-@lru_cache(maxsize=2)
-def _date(second: int) -> bytes:
-    return formatdate(second, usegmt=True).encode()
-
-
-@lru_cache
-def _phrase(status: int) -> bytes:
-    try:
-        return HTTPStatus(status).phrase.encode()
-    except ValueError:
-        return b""
+_counter = lru_cache(maxsize=64)(REQUESTS.labels)

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 import trio
 from test_js_client import make_server
 from transport_peers import served
@@ -32,8 +31,6 @@ ASYNC: dict[str, Any] = {
 
 async def test_python_socketios_clients_see_what_they_expect() -> None:
     """The blocking client needs requests and websocket-client, the other one aiohttp."""
-    for module in ("aiohttp", "requests", "websocket"):
-        pytest.importorskip(module)
     async with served(make_server(), leave=False) as (host, port):
         with trio.fail_after(60):
             done = await trio.run_process(

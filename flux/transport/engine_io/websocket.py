@@ -44,15 +44,17 @@ async def read_messages(
     """
     messages = Messages(wire, max_size, max_fragments, extensions)
     try:
-        while not messages.ended:
-            pressure = _take_all(messages, data, take) if data else None
+        pressure = _take_all(messages, data, take) if data else None
+        while True:
             data = b""  # an idle connection must not keep its last bytes
             if pressure is not None:
                 await pressure.wait()
-            if not messages.ended:
-                data = await wire.receive()
-                if not data:
-                    break
+            if messages.ended:
+                break
+            data = await wire.receive()
+            if not data:
+                break
+            pressure = _take_all(messages, data, take)
     except PacketError as error:
         log.info("client broke the protocol", reason=str(error))
         messages.fail(PROTOCOL_ERROR)
@@ -76,6 +78,9 @@ async def linger(wire: Wire) -> None:
 
 def _take_all(messages: Messages, data: bytes, take: Take) -> trio.Event | None:
     # A function of its own, so that an idle connection does not keep its last message either.
+    single = messages.single(data)
+    if single is not None:
+        return take(single)
     pressure = None
     for message in messages.feed(data):
         event = take(message)

@@ -15,7 +15,7 @@ from flux.transport.http import Request
 from flux.transport.socket_io.acks import Gathering, ask, give_up_at, value_of
 from flux.transport.socket_io.clients import Clients, Names, names_of
 from flux.transport.socket_io.codec import EVENT, RESERVED
-from flux.transport.socket_io.delivery import RELIABLE, Batch, Policy, broadcast, send
+from flux.transport.socket_io.delivery import DELIVERIES, RELIABLE, Batch, Policy, broadcast, send
 from flux.transport.socket_io.handlers import Where
 from flux.transport.socket_io.limits import ClientLimits
 from flux.transport.socket_io.outgoing import tell
@@ -157,6 +157,9 @@ class Server(Registration, Clients):
             raise LocalError(f"{event!r} is a reserved event name")
         arguments = [event, *_arguments(data)]
         body, attachments = self._parser.encode_data(arguments)
+        plain = callback is None and conflate is None and not (room or skip_sid or volatile)
+        if plain and type(to) is str and self._answer(to, namespace, body, attachments):
+            return
         rooms = None if to is None and room is None else names_of(to) + names_of(room)
         space = self._router.namespace(namespace)
         skip = names_of(skip_sid)
@@ -186,6 +189,16 @@ class Server(Registration, Clients):
             self._batch.add(sockets, audience, packet, policy)
         else:
             broadcast(sockets, packet, policy)
+
+    def _answer(self, sid: str, namespace: str, body: bytes, attachments: tuple[bytes, ...]) -> bool:
+        """Send to one client without a detour by rooms, batches and recovery; False: not for this."""
+        space = self._router.namespace(namespace)
+        socket = space.sockets.get(sid)
+        if socket is None or space.table.outgoing or self._batch is not None or self._recoverer is not None:
+            return False
+        DELIVERIES.value += 1
+        socket.client.send(self._parser.assemble(EVENT, namespace, body, attachments))
+        return True
 
     def send(self, data: Any, **options: Any) -> None:
         """Emit ``message``; the options are those of `emit`."""

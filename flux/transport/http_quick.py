@@ -1,0 +1,123 @@
+"""The common request and its response without a state machine; pure.
+
+Browsers and proxies send nearly all requests whole, in one piece and in one shape. Such a one is read here by
+one expression, which takes a strict part of what h11 and `flux.transport.http_guard` take and gives the same
+request; anything else is h11's.
+"""
+
+import re
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+
+import h11
+from attrs import frozen
+
+from flux.transport.http import Headers, Response
+
+_HEAD = re.compile(
+    rb"(GET|POST) (/[!-~]*+) HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[ -~]*+\r\n)++)\r\n"
+)
+_FIELD = re.compile(rb"([^:]+):([^\r]*)\r\n")
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(rb"(?:[!-~\x80-\xff]+(?:[ \t]+[!-~\x80-\xff]+)*)?")
+_OURS = frozenset((b"content-length", b"transfer-encoding", b"connection", b"date"))
+_KEPT_ALIVE = frozenset((b"keep-alive", b"upgrade", b"keep-alive, upgrade", b"upgrade, keep-alive"))
+
+
+@frozen
+class Quick:
+    """A whole request.
+
+    Args:
+        method, target, headers: as in `flux.transport.http.Request`.
+        body: where it begins in the data.
+        end: where the request ends; what follows is the next one, or a WebSocket's.
+    """
+
+    method: str
+    target: str
+    headers: Headers
+    body: int
+    end: int
+
+
+def read(data: bytes, max_head: int) -> Quick | None:
+    """Read the request that the data begins with.
+
+    Args:
+        data: from the beginning of a request on.
+        max_head: bytes of its head.
+
+    Returns:
+        The request; None if it is not whole, or of another shape, or maybe broken.
+    """
+    match = _HEAD.match(data)
+    if match is None or match.end() > max_head:
+        return None
+    headers = tuple([(name.lower(), value.strip(b" ")) for name, value in _FIELD.findall(match[3])])
+    fields = dict(headers)
+    if (
+        len(fields) != len(headers)
+        or b"host" not in fields
+        or b"transfer-encoding" in fields
+        or b"expect" in fields
+        or fields.get(b"connection", b"keep-alive").lower() not in _KEPT_ALIVE
+    ):
+        return None
+    end = match.end()
+    length = fields.get(b"content-length")
+    if (length is None) is (match[1] == b"POST"):
+        return None
+    if length is not None:
+        if not length.isdigit() or len(length) > 9:
+            return None
+        end += int(length)
+        if end > len(data):
+            return None
+    return Quick(match[1].decode(), match[2].decode(), headers, match.end(), end)
+
+
+def head(response: Response, now: bytes, *, length: bool, close: bool) -> bytes:
+    """Return the head of a response.
+
+    Args:
+        response: what is answered.
+        now: the date as HTTP writes it.
+        length: whether it tells the body's.
+        close: whether the connection ends behind it.
+
+    Raises:
+        h11.LocalProtocolError: a header that cannot be sent.
+    """
+    return b"".join(
+        (
+            b"HTTP/1.1 %d %b\r\ndate: %b\r\n" % (response.status, phrase(response.status), now),
+            _lines(response.headers),
+            b"content-length: %d\r\n" % len(response.body) if length else b"",
+            b"connection: close\r\n\r\n" if close else b"\r\n",
+        )
+    )
+
+
+@lru_cache(maxsize=256)
+def _lines(headers: Headers) -> bytes:
+    for name, value in headers:
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or name.lower() in _OURS:
+            raise h11.LocalProtocolError(f"header {name!r} cannot be sent")
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+@lru_cache(maxsize=2)
+def date(second: int) -> bytes:
+    """Return a time in seconds as HTTP writes it (RFC 9110, 5.6.7)."""
+    return formatdate(second, usegmt=True).encode()
+
+
+@lru_cache
+def phrase(status: int) -> bytes:
+    """Return a status's phrase; empty for one without."""
+    try:
+        return HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b""

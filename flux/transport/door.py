@@ -27,6 +27,7 @@ from flux.transport.http import App, Request, Response
 from flux.transport.http_connection import REJECTED, HttpConnection
 from flux.transport.http_mount import Limits, Mount
 from flux.transport.quota import Quota
+from flux.transport.timers import Timers
 from flux.transport.wire import Wire
 
 log = structlog.get_logger("flux.door")
@@ -100,6 +101,7 @@ class Door:
         for path, mount in self._mounts.items():
             self._routes[path.rstrip("/")] = mount
             self._routes[path.rstrip("/") + "/"] = mount
+        self._timers = Timers()
         self._listeners: list[socket.socket] = []
         self._connections: set[HttpConnection] = set()
         self._stopping = trio.Event()
@@ -175,6 +177,7 @@ class Door:
     async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
         mounts = list(dict.fromkeys(self._mounts.values()))
         async with trio.open_nursery() as background:
+            await background.start(self._timers.run)
             for mount in mounts:
                 await background.start(mount.run)
             with trio.CancelScope() as deadline:
@@ -283,6 +286,7 @@ class Door:
             self._routes.get,
             self._app,
             self.limits,
+            self._timers,
             proxies=self._proxies if self._trusts(peer[0]) else None,
             clients=self._clients,
             compression=self._compression,

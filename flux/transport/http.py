@@ -9,6 +9,9 @@ from attrs import frozen
 
 from flux.errors import RemoteError
 
+MAX_FIELDS = 100
+"""Of a query."""
+
 Headers = tuple[tuple[bytes, bytes], ...]
 """Names (lower case on requests) with their raw values, in order; a name may come twice."""
 
@@ -58,8 +61,13 @@ class Request:
         Raises:
             RequestError: more than 100 fields.
         """
+        text = self.query_string
+        if "%" not in text and "+" not in text and text.isascii() and text.count("&") < MAX_FIELDS:
+            # What Engine.IO's clients send, at a third of the library's time.
+            parts = [part.partition("=") for part in reversed(text.split("&")) if part]
+            return {name: value for name, _, value in parts}
         try:
-            pairs = parse_qsl(self.query_string, keep_blank_values=True, max_num_fields=100)
+            pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS)
         except ValueError:
             raise RequestError(400, "too many query fields") from None
         return dict(reversed(pairs))

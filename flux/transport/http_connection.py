@@ -5,7 +5,6 @@ One task runs it and is the only one to receive. A response may be written by so
 waiting for the peer, so that an aborted poll is noticed at once.
 """
 
-import math
 import time
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
@@ -21,12 +20,14 @@ from prometheus_client import Counter
 from flux.errors import BrokenError, ClosedError
 from flux.metrics import REGISTRY
 from flux.transport import http_quick
+from flux.transport.deadline import Deadline
 from flux.transport.forwarded import TrustedProxies, site_of
 from flux.transport.http import App, Request, RequestError, Response
 from flux.transport.http_compression import accepts_gzip, compress
 from flux.transport.http_guard import check_head, check_request
 from flux.transport.http_mount import Exchange, Limits, Mount, Takeover
 from flux.transport.quota import Quota
+from flux.transport.timers import Timers
 from flux.transport.wire import Wire
 
 log = structlog.get_logger("flux.door")
@@ -71,6 +72,7 @@ class HttpConnection:
         route: gives the mount that takes a path, or None.
         app: answers the other paths.
         limits: bounds.
+        timers: watch the deadlines.
         proxies: where the peer is one of them; its word on its clients counts.
         clients: counts the proxies' clients.
         compression: bytes from which a response is compressed; None is never.
@@ -86,6 +88,7 @@ class HttpConnection:
         route: Callable[[str], Mount | None],
         app: App,
         limits: Limits,
+        timers: Timers,
         *,
         proxies: TrustedProxies | None = None,
         clients: Quota | None = None,
@@ -107,6 +110,7 @@ class HttpConnection:
         self._early = b""
         self._closing = False
         self._scope = trio.CancelScope()
+        self._deadline = Deadline(timers, self._scope.cancel)
         self._phase = Phase.IDLE
         self._head = bytearray()
         self._bodyless = False
@@ -130,7 +134,7 @@ class HttpConnection:
         Returns:
             What to run next in this task if the connection left HTTP, else None (the wire wants closing).
         """
-        self._deadline(self._limits.head_seconds)
+        self._deadline.set(self._limits.head_seconds)
         try:
             with self._scope:
                 while not self._last:
@@ -156,9 +160,6 @@ class HttpConnection:
             pass  # the peer is gone, or someone else closed the wire: nothing more to say
         return None
 
-    def _deadline(self, seconds: float) -> None:
-        self._scope.deadline = trio.current_time() + seconds
-
     @property
     def _http(self) -> h11.Connection:
         # Most connections never need it: what is common goes by `http_quick`.
@@ -177,9 +178,9 @@ class HttpConnection:
         if not self._quick:
             self._http.start_next_cycle()
             self._head = bytearray(self._http.trailing_data[0])
-        if self._head or self._early:
+        if self._head:
             self._phase = Phase.READING
-            self._deadline(self._limits.head_seconds)
+            self._deadline.set(self._limits.head_seconds)
         else:
             self._phase = Phase.IDLE
 
@@ -198,7 +199,7 @@ class HttpConnection:
             request = self._read_quickly(data)
             if request is not None:
                 self._phase = Phase.ANSWERING
-                self._scope.deadline = math.inf
+                self._deadline.clear()
                 return request
             self._receive(data)
         head = await self._next_event()
@@ -217,13 +218,13 @@ class HttpConnection:
         )
         request = self._asked = self._resolved(request)
         mount, bound = self._bound(request)
-        self._deadline(self._limits.body_seconds)
+        self._deadline.set(self._limits.body_seconds)
         body = await self._receive_body(request, bound)
         if body is None:
             over = Response.text(413) if mount is None else mount.overflow(request)
             raise RequestError(413, "the body is too large", over)
         self._phase = Phase.ANSWERING
-        self._scope.deadline = math.inf
+        self._deadline.clear()
         return evolve(request, body=body) if body else request
 
     def _read_quickly(self, data: bytes) -> Request | None:
@@ -297,7 +298,7 @@ class HttpConnection:
         if self._http.their_state is h11.IDLE:
             if self._phase is Phase.IDLE and data:
                 self._phase = Phase.READING
-                self._deadline(self._limits.head_seconds)
+                self._deadline.set(self._limits.head_seconds)
             self._head += data
         self._http.receive_data(data)
 
@@ -362,7 +363,7 @@ class HttpConnection:
             return
         self._wire.write(self._head_of(response))
         for start in range(0, len(response.body), PIECE):
-            self._deadline(self._limits.keep_alive_seconds)
+            self._deadline.set(self._limits.keep_alive_seconds)
             self._wire.write(self._piece(response.body[start : start + PIECE]))
             await self._wire.drain()
         self._wire.write(self._end())
@@ -410,9 +411,9 @@ class HttpConnection:
 
     def _responded(self) -> None:
         # From here the client has this long to take the response and send the next request.
-        self._deadline(self._limits.keep_alive_seconds)
+        self._deadline.set(self._limits.keep_alive_seconds)
         if self._closing if self._quick else self._http.our_state is h11.MUST_CLOSE:
-            self._deadline(self._limits.linger_seconds)
+            self._deadline.set(self._limits.linger_seconds)
             self._wire.finish()
         elif not self._last:
             self._phase = Phase.IDLE

@@ -1,7 +1,7 @@
 """The common request and its response without a state machine; pure.
 
 Browsers and proxies send nearly all requests whole, in one piece and in one shape. Such a one is read here by
-one expression, which takes a strict part of what h11 and `flux.transport.http_guard` take and gives the same
+two expressions, which take a strict part of what h11 and `flux.transport.http_guard` take and gives the same
 request; anything else is h11's.
 """
 
@@ -15,14 +15,24 @@ from attrs import frozen
 
 from flux.transport.http import Headers, Response
 
-_HEAD = re.compile(
-    rb"(GET|POST) (/[!-~]*+) HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[ -~]*+\r\n)++)\r\n"
-)
+_LINE = re.compile(rb"(GET|POST) (/[!-~]*+) HTTP/1\.1\r\n")
+_BLOCK = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[ -~]*+\r\n)++")
 _FIELD = re.compile(rb"([^:]+):([^\r]*)\r\n")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"(?:[!-~\x80-\xff]+(?:[ \t]+[!-~\x80-\xff]+)*)?")
 _OURS = frozenset((b"content-length", b"transfer-encoding", b"connection", b"date"))
 _KEPT_ALIVE = frozenset((b"keep-alive", b"upgrade", b"keep-alive, upgrade", b"upgrade, keep-alive"))
+
+
+KEPT, KEPT_BYTES = 1024, 2048
+"""A client sends the same header lines with each poll: so many, up to so many bytes, are kept as read."""
+_ONCE = b"\r\nSec-WebSocket-Key:"
+
+
+@frozen
+class _Fields:
+    headers: Headers
+    length: int | None
 
 
 @frozen
@@ -52,30 +62,41 @@ def read(data: bytes, max_head: int) -> Quick | None:
     Returns:
         The request; None if it is not whole, or of another shape, or maybe broken.
     """
-    match = _HEAD.match(data)
-    if match is None or match.end() > max_head:
+    first = data.find(b"\r\n") + 2
+    start = data.find(b"\r\n\r\n") + 4
+    line = _LINE.fullmatch(data, 0, first)
+    if line is None or not first < start <= max_head:
         return None
-    headers = tuple([(name.lower(), value.strip(b" ")) for name, value in _FIELD.findall(match[3])])
+    block = data[first : start - 2]
+    fields = _fields(block) if len(block) > KEPT_BYTES or _ONCE in block else _kept(block)
+    if fields is None or (fields.length is None) is (line[1] == b"POST"):
+        return None
+    end = start + (fields.length or 0)
+    if end > len(data):
+        return None
+    return Quick(line[1].decode(), line[2].decode(), fields.headers, start, end)
+
+
+def _fields(block: bytes) -> _Fields | None:
+    """Read header lines; None for what a common request does not have."""
+    if not _BLOCK.fullmatch(block):
+        return None
+    headers = tuple([(name.lower(), value.strip(b" ")) for name, value in _FIELD.findall(block)])
     fields = dict(headers)
+    length = fields.get(b"content-length")
     if (
         len(fields) != len(headers)
         or b"host" not in fields
         or b"transfer-encoding" in fields
         or b"expect" in fields
         or fields.get(b"connection", b"keep-alive").lower() not in _KEPT_ALIVE
+        or (length is not None and (not length.isdigit() or len(length) > 9))
     ):
         return None
-    end = match.end()
-    length = fields.get(b"content-length")
-    if (length is None) is (match[1] == b"POST"):
-        return None
-    if length is not None:
-        if not length.isdigit() or len(length) > 9:
-            return None
-        end += int(length)
-        if end > len(data):
-            return None
-    return Quick(match[1].decode(), match[2].decode(), headers, match.end(), end)
+    return _Fields(headers, None if length is None else int(length))
+
+
+_kept = lru_cache(maxsize=KEPT)(_fields)
 
 
 def head(response: Response, now: bytes, *, length: bool, close: bool) -> bytes:

@@ -194,10 +194,11 @@ class EngineServer:
         cors = (*self._origins.headers(request), *added)
         if not self._origins.allows(request):
             return refuse(Refusal.FORBIDDEN, request, cors)
-        transport = request.query.get("transport")
+        query = request.query
+        transport = query.get("transport")
         if transport not in self._transports:
             return refuse(Refusal.UNKNOWN_TRANSPORT, request, cors)
-        sid = request.query.get("sid")
+        sid = query.get("sid")
         if sid is None:
             return self._open(request, transport, cors)
         client = self.clients.get(sid)

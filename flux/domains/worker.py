@@ -10,15 +10,15 @@ from typing import Any
 
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from prometheus_client import Counter, Gauge, Histogram
 
 from flux.domains.commands import Query, Route, read_command, rejection
 from flux.domains.delivery import Delivery
 from flux.domains.domain import ServiceContext
 from flux.domains.providers import ProviderError, UnknownPlaceError
-from flux.errors import RemoteError
-from flux.messages import Received, Stamp, encode, iso_time
+from flux.errors import LocalError, RemoteError
+from flux.messages import Received, Record, Stamp, encode, iso_time
 from flux.metrics import REGISTRY
 from flux.transport.kafka.bus import Subscription, Topic
 
@@ -30,6 +30,12 @@ COMMANDS = Counter(
 )
 IN_HAND = Gauge(
     "flux_commands_in_hand", "Commands received and not yet answered", ["principal"], registry=REGISTRY
+)
+CRASHES = Counter(
+    "flux_command_crashes",
+    "Attempts at a command that raised what nobody expected",
+    ["topic"],
+    registry=REGISTRY,
 )
 FETCH_SECONDS = Histogram(
     "flux_fetch_seconds", "Seconds that a provider took, failures included", ["topic"], registry=REGISTRY
@@ -47,6 +53,33 @@ class _Job:
     reason: str = ""
 
 
+@frozen
+class _Answer:
+    """How an attempt ended: an event to publish, or none and why the command is refused.
+
+    Args:
+        outcome: of `COMMANDS`.
+        event: the answer's record; None where the command is refused.
+        message: what went wrong, fit for people.
+    """
+
+    outcome: str
+    event: Record | None
+    message: str = ""
+
+
+@define
+class _Lane:
+    """The commands of one key that wait.
+
+    `gave_up`: the last one was given up. What was coalesced with it is then tried once each, so that a bug
+    which hits every command of a key does not hold up the partition by all retries of all of them.
+    """
+
+    jobs: deque[_Job] = field(factory=deque)
+    gave_up: bool = False
+
+
 _LaneKey = tuple[str, str | None]  # topic and query key; None: what is refused
 
 
@@ -54,9 +87,10 @@ class CommandWorker:
     """Serves a domain's command topics in the consumer group ``flux.<principal>``.
 
     A record is done only once its event (or rejection) is delivered, so a crash or a cancellation between
-    makes it come again. An exception that is neither the provider's nor the sender's fault is a bug: it ends
-    the worker, and its supervisor starts it anew. A command that crashes the worker each time comes again
-    each time, within the supervisor's restart intensity; setting such a one aside is not done here.
+    makes it come again. An exception that is neither the provider's nor the sender's fault is a bug: it may
+    pass, so the fetch is tried again a few times (`WorkerLimits.attempts`), while the commands of its key
+    wait; then the command is rejected. The commands that were coalesced with it are not: they are served
+    next, by a fetch of their own. So a poison command never blocks its partition, nor ends the service.
 
     Args:
         context: the bus, the limits, the clock.
@@ -98,7 +132,7 @@ class _Run:
     routes: dict[str, Route]
     subscription: Subscription
     nursery: trio.Nursery
-    lanes: dict[_LaneKey, deque[_Job]] = field(factory=dict)
+    lanes: dict[_LaneKey, _Lane] = field(factory=dict)
     room: trio.Semaphore = field(init=False)
     fetches: trio.Semaphore = field(init=False)
     delivery: Delivery = field(init=False)
@@ -117,59 +151,105 @@ class _Run:
         """Put a record into its lane; waits while too many are in hand."""
         await self.room.acquire()
         self.in_hand.inc()
-        try:
-            query = read_command(record, self.routes[record.topic], limit=self.context.limits.command_bytes)
-            job = _Job(record, query)
-            key: _LaneKey = (record.topic, query.key)
-        except RemoteError as error:
-            job = _Job(record, None, str(error))
-            key = (record.topic, None)
+        job = self._read(record)
+        key: _LaneKey = (record.topic, job.query.key if job.query else None)
         lane = self.lanes.get(key)
         if lane is None:
-            lane = self.lanes[key] = deque()
+            lane = self.lanes[key] = _Lane()
             self.nursery.start_soon(self._drain, key, lane)
-        lane.append(job)
+        lane.jobs.append(job)
 
-    async def _drain(self, key: _LaneKey, lane: deque[_Job]) -> None:
+    def _read(self, record: Received) -> _Job:
+        """Return what a record asks, or why it is refused."""
+        try:
+            query = read_command(record, self.routes[record.topic], limit=self.context.limits.command_bytes)
+        except RemoteError as error:
+            return _Job(record, None, str(error))
+        except Exception as bug:
+            # Reading is pure: it would fail again each time.
+            CRASHES.labels(record.topic).inc()
+            log.exception("command could not be read", topic=record.topic, partition=record.partition,
+                          offset=record.offset)  # fmt: skip
+            return _Job(record, None, _internal(bug))
+        return _Job(record, query)
+
+    async def _drain(self, key: _LaneKey, lane: _Lane) -> None:
         """Serve what is in a lane, and what comes meanwhile; the lane ends when it is empty."""
-        while lane:
-            if lane[0].query is None:
-                job = lane.popleft()
+        while lane.jobs:
+            if lane.jobs[0].query is None:
+                job = lane.jobs.popleft()
                 await self._reject([job], job.reason)
             else:
-                await self._answer(self.routes[key[0]], lane)
+                await self._serve(self.routes[key[0]], lane)
         del self.lanes[key]
 
-    async def _answer(self, route: Route, lane: deque[_Job]) -> None:
-        """Answer every command of a lane with one fetch."""
-        topic, feed = route.command.topic.name, route.command.answer
-        async with self.fetches:
-            jobs = list(lane)  # only now: what came while the fetch had to wait is answered, too
-            lane.clear()
-            newest = jobs[-1]
-            query = newest.query
-            assert query is not None  # noqa: S101 - refused jobs have a lane of their own
+    async def _serve(self, route: Route, lane: _Lane) -> None:
+        """Answer every command of a lane with one fetch, tried again where it crashes."""
+        topic, limits = route.command.topic.name, self.context.limits
+        attempts = 1 if lane.gave_up else limits.attempts
+        jobs: list[_Job] = []
+        attempt = 1
+        while True:
             try:
-                data = await self._fetch(route, query)
-            except UnknownPlaceError as error:
-                outcome, message, event = "rejected", str(error), None
-            except ProviderError as error:
-                outcome, message = "failed", str(error)
-                timestamp = iso_time(self.context.now())
-                event = feed.payload("error", None, route.source, timestamp, message, **query.on_error)
-            else:
-                outcome, message = "answered", ""
-                event = feed.payload("success", data, route.source, iso_time(self.context.now()))
-        if event is None:
-            await self._reject(jobs, message)
-            return
-        if message:
-            log.warning("fetch failed", topic=topic, key=query.key, source=route.source, reason=message)
+                async with self.fetches:
+                    if not jobs:  # only now: what came while the fetch had to wait is answered, too
+                        jobs = list(lane.jobs)
+                        lane.jobs.clear()
+                    answer = await self._ask(route, jobs[-1])
+                break
+            except Exception as bug:
+                CRASHES.labels(topic).inc()
+                if attempt == 1 and not lane.gave_up:
+                    position = {"partition": jobs[-1].record.partition, "offset": jobs[-1].record.offset}
+                    log.exception("command crashed", topic=topic, **position, attempts=attempts)
+                if attempt >= attempts:
+                    await self._give_up(lane, jobs, bug)
+                    return
+            await trio.sleep(limits.retry.delay(attempt, self.context.rng))
+            attempt += 1
+        lane.gave_up = False
+        await self._finish(topic, jobs, answer)
+
+    async def _ask(self, route: Route, newest: _Job) -> _Answer:
+        """Make one attempt at an answer."""
+        feed, query = route.command.answer, newest.query
+        assert query is not None  # noqa: S101 - refused jobs have a lane of their own
+        outcome, message = "answered", ""
+        try:
+            data = await self._fetch(route, query)
+            event = feed.payload("success", data, route.source, iso_time(self.context.now()))
+        except UnknownPlaceError as error:
+            return _Answer("rejected", None, str(error))
+        except ProviderError as error:
+            outcome, message = "failed", str(error)
+            timestamp = iso_time(self.context.now())
+            event = feed.payload("error", None, route.source, timestamp, message, **query.on_error)
+            log.warning("fetch failed", topic=route.command.topic.name, key=query.key, source=route.source,
+                        reason=message)  # fmt: skip
         record = self.stamp.record(feed.topic.name, encode(event), key=query.key, cause=newest.record)
-        await self.delivery.deliver(record)
-        COMMANDS.labels(topic, outcome).inc()
+        return _Answer(outcome, record, message)
+
+    async def _finish(self, topic: str, jobs: Sequence[_Job], answer: _Answer) -> None:
+        """Deliver an answer, then mark as done what it answers."""
+        if answer.event is None:
+            await self._reject(jobs, answer.message)
+            return
+        try:
+            await self.delivery.deliver(answer.event)
+        except LocalError as error:
+            # No broker will take it, however often: too large, say.
+            await self._reject(jobs, f"the answer could not be published: {error}")
+            return
+        COMMANDS.labels(topic, answer.outcome).inc()
         COMMANDS.labels(topic, "coalesced").inc(len(jobs) - 1)
         self._done(jobs)
+
+    async def _give_up(self, lane: _Lane, jobs: Sequence[_Job], bug: Exception) -> None:
+        """Reject the command that was tried, and put back those that only waited for its answer."""
+        tried = jobs[-1].query
+        lane.jobs.extendleft(reversed([job for job in jobs if job.query is not tried]))
+        lane.gave_up = True
+        await self._reject([job for job in jobs if job.query is tried], _internal(bug))
 
     async def _fetch(self, route: Route, query: Query) -> Any:
         """Return what the provider has; raises `ProviderError` also where it takes too long."""
@@ -189,9 +269,13 @@ class _Run:
                 offset=record.offset,
                 reason=reason,
             )
-            await self.delivery.deliver(
-                rejection(record, reason, self.rejected.name, self.stamp, limit=limit)
-            )
+            fact = rejection(record, reason, self.rejected.name, self.stamp, limit=limit)
+            try:
+                await self.delivery.deliver(fact)
+            except LocalError as error:
+                # A broker with a smaller bound than ours; the headers say where the original stands.
+                log.warning("rejection without its value", topic=record.topic, reason=str(error))
+                await self.delivery.deliver(evolve(fact, value=None))
             COMMANDS.labels(record.topic, "rejected").inc()
             self._done([job])
 
@@ -200,3 +284,8 @@ class _Run:
             self.subscription.done(job.record)
             self.in_hand.dec()
             self.room.release()
+
+
+def _internal(bug: Exception) -> str:
+    """Return a bug as a reason fit for people; its text, which is not for strangers, is in the log."""
+    return f"an internal error ({type(bug).__name__}); it is logged, and not the sender's fault"

@@ -89,6 +89,18 @@ class Admin:
         """
         return await self._in_thread(partial(self._list, [topic.name for topic in topics]))
 
+    async def records_since(self, topic: str, milliseconds: int) -> int:
+        """Return how many records of a partition to read again to have all since a time: the most of any.
+
+        Args:
+            topic: the full name.
+            milliseconds: a Kafka timestamp.
+
+        Raises:
+            BrokenError: the broker did not answer.
+        """
+        return await self._in_thread(partial(self._since, topic, milliseconds))
+
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
         try:
             return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
@@ -144,6 +156,39 @@ class Admin:
             low, high = self._watermarks(consumer, TopicPartition(name, number))
             partitions.append(PartitionInfo(number, low, high))
         return TopicInfo(name, tuple(partitions))
+
+    def _since(self, name: str, milliseconds: int) -> int:
+        consumer = Consumer(self._config.consumer(f"{self._config.client_id}.look"))
+        try:
+            filled = [info for info in self._look(consumer, name).partitions if info.high > info.low]
+            firsts = self._offsets_at(consumer, name, filled, 0)
+            starts = self._offsets_at(consumer, name, filled, milliseconds)
+            # librdkafka's mock cluster looks up no times: where nothing is found at the beginning of time
+            # either, all that stands in the partition is read. Else nothing found is nothing since.
+            return max(
+                (
+                    info.high - (info.low if first < 0 else start if start >= 0 else info.high)
+                    for info, first, start in zip(filled, firsts, starts, strict=True)
+                ),
+                default=0,
+            )
+        finally:
+            consumer.close()
+
+    @staticmethod
+    def _offsets_at(
+        consumer: Consumer, name: str, partitions: list[PartitionInfo], milliseconds: int
+    ) -> list[int]:
+        """Return the offset of each partition's first record of that time or later, negative for none."""
+        if not partitions:
+            return []
+        asked = [TopicPartition(name, info.number, milliseconds) for info in partitions]
+        found = consumer.offsets_for_times(asked, timeout=ANSWER_SECONDS)
+        by_number = {answer.partition: answer for answer in found}
+        for answer in found:
+            if answer.error is not None:
+                raise KafkaException(answer.error)
+        return [by_number[info.number].offset for info in partitions]
 
     def _watermarks(self, consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
         deadline = time.monotonic() + ANSWER_SECONDS

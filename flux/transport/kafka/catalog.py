@@ -66,7 +66,9 @@ class Catalog(Mapping[str, Topic]):
             raise LocalError(
                 f"a key of {len(record.key)} bytes for {topic.name} passes the bound of {MAX_KEY_BYTES}"
             )
-        headers = sum(len(name) + len(raw) for name, raw in record.headers)
+        headers = 0
+        for name, raw in record.headers:
+            headers += len(name) + len(raw)
         if headers > MAX_HEADERS_BYTES:
             raise LocalError(
                 f"headers of {headers} bytes for {topic.name} pass the bound of {MAX_HEADERS_BYTES}"

@@ -14,7 +14,7 @@ from flux.transport.kafka.catalog import MAX_VALUE_BYTES, Catalog, check_replay
 from flux.transport.kafka.config import KafkaConfig
 from flux.transport.kafka.consumer import ConsumerThread
 from flux.transport.kafka.embedded import EmbeddedBroker
-from flux.transport.kafka.follower import FOLLOWER_SETTINGS, ConfluentFollower, FollowPlan
+from flux.transport.kafka.follower import ConfluentFollower, FollowPlan
 from flux.transport.kafka.handover import Handover
 from flux.transport.kafka.link import Link
 from flux.transport.kafka.producer import KafkaProducer
@@ -100,6 +100,14 @@ class ConfluentBus(Bus):
         """
         return await self._admin.list_topics(self.catalog.values())
 
+    async def records_since(self, topic: str, milliseconds: int) -> int:
+        """Return how far back `follow` must go to have all records since a Kafka timestamp.
+
+        Raises:
+            BrokenError: the broker did not answer.
+        """
+        return await self._admin.records_since(topic, milliseconds)
+
     @property
     def status(self) -> BusStatus:
         """Whether the broker answered last."""
@@ -156,6 +164,6 @@ class ConfluentClient(Client):
         plan = FollowPlan([topic.name for topic in topics], replay, follower.handover, self._link)
         # librdkafka demands a group; nothing is committed to it.
         group = f"{self._config.client_id}.{self.principal}.follower"
-        thread = ConsumerThread(self._config, group, plan, follower.handover, self._link, FOLLOWER_SETTINGS)
+        thread = ConsumerThread(self._config, group, plan, follower.handover, self._link)
         async with thread.running():
             yield follower

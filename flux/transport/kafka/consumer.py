@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from collections import Counter as Tally
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from operator import methodcaller
 from typing import Any
 
 import anyio
@@ -24,8 +23,10 @@ from flux.messages import Received
 from flux.metrics import REGISTRY
 from flux.transport.kafka.config import KafkaConfig
 from flux.transport.kafka.handover import Arrival, Handover
+from flux.transport.kafka.headers import MessageHeaders
 from flux.transport.kafka.link import Link
 from flux.transport.kafka.offsets import TopicPartition
+from flux.transport.kafka.watchdog import LagWatch, StuckError, watch_thread
 
 log = structlog.get_logger("flux.kafka")
 
@@ -37,6 +38,12 @@ OPENED = Counter(
     "flux_kafka_consumers_opened", "Consumers opened; past the first, restarts.", ["group"], registry=REGISTRY
 )
 BROKEN = Counter("flux_kafka_consumers_broken", "Consumers that failed.", ["group"], registry=REGISTRY)
+STUCK = Counter(
+    "flux_kafka_consumers_stuck",
+    "Consumers given up, as they made no progress: their thread hung, or records did not come.",
+    ["group", "cause"],
+    registry=REGISTRY,
+)
 
 MAX_BATCH = 500
 POLL_SECONDS = 0.05
@@ -45,7 +52,11 @@ CLOSE_SECONDS = 4.0
 
 STALL_SECONDS = 60.0
 """After so long without credits the partitions are paused and polled, well within the 5 minutes
-(`max.poll.interval.ms`) after which the group throws a member out. Pausing earlier drops the prefetch."""
+(`max.poll.interval.ms`; of a shorter one, after a third of it) after which the group throws a member out.
+Pausing earlier drops the prefetch."""
+
+MAX_POLL_SHARE = 1 / 3
+_MAX_POLL_MS = 300_000  # librdkafka's default
 
 _FATAL_CODES = frozenset(
     {
@@ -100,6 +111,13 @@ class ConsumerThread:
     ) -> None:
         self._settings = config.consumer(group) | dict(settings or {})
         self._settings["error_cb"] = self._on_error
+        # The end of a partition is an event: it tells a follower that it has caught up, and the watch that
+        # nothing is missing.
+        self._settings["enable.partition.eof"] = True
+        interval = int(self._settings.get("max.poll.interval.ms", _MAX_POLL_MS)) / 1000
+        self._stall_seconds = min(STALL_SECONDS, interval * MAX_POLL_SHARE)
+        self._watch = LagWatch()
+        self._turns = 0
         self._group = group
         self._plan = plan
         self._handover = handover
@@ -119,14 +137,19 @@ class ConsumerThread:
         """
         failure: BaseException | None = None
         scope = trio.CancelScope(shield=True)
+        watching = trio.CancelScope(
+            shield=True
+        )  # ends with the block, and adds no Cancelled to what that raises
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._run_thread, scope)
+            nursery.start_soon(self._watch_thread, watching)
             try:
                 yield
             except BaseException as error:  # noqa: BLE001 - raised again behind the nursery
                 failure = error
             finally:
                 self._closing = True
+                watching.cancel()
                 self._handover.end(ClosedError("the consumer was closed"))
                 scope.deadline = trio.current_time() + CLOSE_SECONDS
         if failure is not None:
@@ -142,6 +165,14 @@ class ConsumerThread:
         if scope.cancelled_caught:
             log.warning("consumer not closed in time", group=self._group, seconds=CLOSE_SECONDS)
 
+    async def _watch_thread(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await watch_thread(lambda: self._turns, self._hung)
+
+    def _hung(self, seconds: float) -> None:
+        STUCK.labels(self._group, "thread").inc()
+        self._give_up(f"its thread hangs for {seconds:g} s")
+
     # From here on: in the thread.
 
     def _own(self) -> None:
@@ -156,6 +187,9 @@ class ConsumerThread:
             self._loop(consumer)
         except KafkaException as error:
             self._give_up(error.args[0].str())
+        except StuckError as error:
+            STUCK.labels(self._group, "records").inc()
+            self._give_up(str(error))
         except Exception as error:
             # A reader must hear of whatever ended its thread, or it waits for ever.
             log.exception("consumer thread failed", group=self._group)
@@ -179,27 +213,32 @@ class ConsumerThread:
         credit = False
         polled = time.monotonic()
         while not self._closing:
+            self._turns += 1
             now = time.monotonic()
             self._plan.tick(consumer, now)
             credit = credit or self._handover.wait_credit(POLL_SECONDS)
-            if not credit and now - polled > STALL_SECONDS:
+            if not credit and now - polled > self._stall_seconds:
                 credit = self._stall(consumer)
                 polled = now
             if not credit:
+                self._watch.excuse()
                 continue
             polled = now
             first = consumer.poll(POLL_SECONDS)
             if first is not None:
                 credit = not self._hand_over([first, *consumer.consume(MAX_BATCH - 1, 0)])
+            else:
+                self._watch.check(consumer, self._next_offsets, now)
             if self._fatal is not None:
                 raise KafkaException(self._fatal)
 
     def _stall(self, consumer: Consumer) -> bool:
         """Stay in the group while the reader stands still; return True once it goes on, with a credit."""
-        log.warning("reader stands still; consumer paused", group=self._group, seconds=STALL_SECONDS)
+        log.warning("reader stands still; consumer paused", group=self._group, seconds=self._stall_seconds)
         credit = False
         held: list[Message] = []
         while not self._closing and not credit:
+            self._turns += 1
             consumer.pause(consumer.assignment())
             late = consumer.poll(0)
             if late is not None:
@@ -215,42 +254,65 @@ class ConsumerThread:
         """Put what the messages say into the handover; return whether that took the credit."""
         records: list[Received] = []
         reached: list[tuple[TopicPartition, int]] = []
+        counts: Tally[str] = Tally()
+        append = records.append
+        if self._generation != self._plan.generation:
+            self._generation = self._plan.generation
+            self._next_offsets.clear()
+            self._watch.excuse()
+        # Records come in runs of one partition; what is known of it is looked up once a run.
+        run: TopicPartition = ("", -1)
+        begin, expected = 0, -1
         for message in messages:
-            error = message.error()
-            topic, partition, offset = message.topic(), message.partition(), message.offset()
-            if error is not None:
-                if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-                    self._on_error(error)
-                elif topic is not None and self._handover.wants_reached:
-                    reached.append(((topic, partition or 0), offset or 0))
-            elif topic is not None and partition is not None and offset is not None:
+            if message.error() is not None:
+                self._take_error(message, reached)
+                continue
+            topic: Any = message.topic()
+            partition: Any = message.partition()
+            offset: Any = message.offset()
+            if offset != expected or partition != run[1] or topic != run[0]:
+                if len(records) > begin:
+                    counts[run[0]] += len(records) - begin
+                    self._next_offsets[run] = expected
+                run, begin = (topic, partition), len(records)
                 self._count_skipped(topic, partition, offset)
-                kind, milliseconds = message.timestamp()
-                records.append(
-                    Received(
-                        topic,
-                        partition,
-                        offset,
-                        0 if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds,
-                        message.value(),
-                        message.key(),
-                        _headers(message),
-                    )
+            expected = offset + 1
+            kind, milliseconds = message.timestamp()
+            append(
+                Received(
+                    topic,
+                    partition,
+                    offset,
+                    0 if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds,
+                    message.value(),
+                    message.key(),
+                    MessageHeaders(message),
                 )
+            )
         if records:
+            counts[run[0]] += len(records) - begin
+            self._next_offsets[run] = expected
             self._trouble = None
-            for name, count in Tally(record.topic for record in records).items():
+            for name, count in counts.items():
                 CONSUMED.labels(name).inc(count)
         if records or reached:
             self._handover.put(Arrival(records, generation=self._plan.generation, reached=tuple(reached)))
         return bool(records)
 
+    def _take_error(self, message: Message, reached: list[tuple[TopicPartition, int]]) -> None:
+        """Note the end of a partition, which comes as an error, or an error."""
+        error: Any = message.error()
+        topic = message.topic()
+        if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+            self._on_error(error)
+        elif topic is not None:
+            partition, offset = (topic, message.partition() or 0), message.offset() or 0
+            self._watch.reached(partition, offset)
+            if self._handover.wants_reached:
+                reached.append((partition, offset))
+
     def _count_skipped(self, topic: str, partition: int, offset: int) -> None:
-        if self._generation != self._plan.generation:
-            self._generation = self._plan.generation
-            self._next_offsets.clear()
         expected = self._next_offsets.get((topic, partition), offset)
-        self._next_offsets[topic, partition] = offset + 1
         # A hole of one is a transaction's marker, should anyone produce in transactions.
         if offset > expected + 1:
             SKIPPED.labels(topic).inc(offset - expected)
@@ -280,27 +342,3 @@ _LINK_CODES = frozenset(
         KafkaError._TIMED_OUT,  # noqa: SLF001
     }
 )
-
-
-_read_headers = methodcaller("headers")
-"""Reads a message's headers through a call that looks at the error state.
-
-For a name that is not UTF-8, confluent-kafka returns a list with a hole in it and leaves the error set. A
-direct call, once the interpreter has specialised it, hands that list on: the error comes up somewhere later,
-or the hole is read.
-"""
-
-
-def _headers(message: Message) -> tuple[tuple[str, bytes], ...]:
-    try:
-        headers: Any = _read_headers(message)
-    except (UnicodeDecodeError, SystemError):
-        log.warning(
-            "headers with a name that is not utf-8 left out",
-            topic=message.topic(),
-            partition=message.partition(),
-            offset=message.offset(),
-        )
-        return ()
-    # A header's value may be null.
-    return tuple((name, raw if raw is not None else b"") for name, raw in headers) if headers else ()

@@ -25,10 +25,6 @@ RETRY_SECONDS = 0.25
 ANSWER_SECONDS = 1.0
 """How long a question to the broker may hold up the polling."""
 
-FOLLOWER_SETTINGS: dict[str, object] = {"enable.partition.eof": True}
-"""The end of a partition tells that the start is read, also where its last offsets hold no records
-(transaction markers, or records deleted since)."""
-
 
 class FollowPlan(Plan):
     """Consume every partition of some topics, also those that come later.

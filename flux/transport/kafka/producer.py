@@ -1,6 +1,7 @@
 """The producer of a process: records in from trio, delivery reports back, and a watch on the broker."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from flux.metrics import REGISTRY
 from flux.transport.kafka.bus import Position
 from flux.transport.kafka.config import KafkaConfig
 from flux.transport.kafka.link import Link, call_soon
+from flux.transport.kafka.produce_errors import delivery_error
 
 log = structlog.get_logger("flux.kafka")
 
@@ -28,6 +30,9 @@ FAILED = Counter(
 )
 QUEUE_FULL = Counter(
     "flux_kafka_queue_full_waits", "Waits because the producer's queue was full.", registry=REGISTRY
+)
+FATAL = Counter(
+    "flux_kafka_producers_broken", "Producers that failed for good and were replaced.", registry=REGISTRY
 )
 
 POLL_SECONDS = 0.1
@@ -71,6 +76,9 @@ class KafkaProducer:
         self._producer: Producer | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self._waiting: set[_Report] = set()
+        self._settling: deque[tuple[_Report, KafkaError | None, Message]] = deque()
+        self._settle_is_due = False
+        self._produced: dict[str, Counter] = {}
         self._stopping = False
         self._answering = False  # the thread's view of the link
         self._fatal: str | None = None
@@ -93,6 +101,8 @@ class KafkaProducer:
             raise LocalError(f"kafka settings: {error.args[0].str()}") from error
         self._token = trio.lowlevel.current_trio_token()
         self._stopping, self._answering, self._fatal = False, False, None
+        self._settling.clear()
+        self._settle_is_due = False
         ended = trio.Event()
         try:
             async with trio.open_nursery() as nursery:
@@ -109,12 +119,18 @@ class KafkaProducer:
                 report.error = BrokenError("the producer ended before the delivery report")
                 report.arrived.set()
             self._waiting.clear()
+        self._check_fatal()
+
+    def _check_fatal(self) -> None:
         if self._fatal is not None:
+            FATAL.inc()
             raise BrokenError(f"the producer failed for good: {self._fatal}")
 
     async def send(self, record: Record) -> None:
         """Queue a record, waiting while the queue is full; see `Client.send`."""
         await self._queue(record, partial(self._on_delivery, record))
+        # The record is queued: a cancellation must not say that it is not.
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def publish(self, record: Record) -> Position:
         """Queue a record and wait for its report; see `Client.publish`."""
@@ -122,8 +138,11 @@ class KafkaProducer:
 
         def on_delivery(error: KafkaError | None, message: Message) -> None:
             self._on_delivery(record, error, message)
-            if self._token is not None:
-                call_soon(self._token, self._settle, report, error, message)
+            self._settling.append((report, error, message))
+            # One call settles all reports that come until it runs: a call for each wakes trio for each.
+            if not self._settle_is_due:
+                self._settle_is_due = True
+                self._tell(self._settle_all)
 
         self._waiting.add(report)
         try:
@@ -138,8 +157,9 @@ class KafkaProducer:
         return report.position
 
     async def _queue(self, record: Record, on_delivery: Callable[..., None]) -> None:
+        """Queue a record; from the moment when it is queued this does not wait."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        deadline = trio.current_time() + self._config.message_timeout
+        deadline: float | None = None  # set once the queue is found full
         while True:
             if self._producer is None or self._stopping:
                 raise BrokenError(f"{record.topic}: the bus does not run")
@@ -153,7 +173,9 @@ class KafkaProducer:
                 )
             except BufferError:
                 QUEUE_FULL.inc()
-                if trio.current_time() >= deadline:
+                if deadline is None:
+                    deadline = trio.current_time() + self._config.message_timeout
+                elif trio.current_time() >= deadline:
                     FAILED.labels(record.topic).inc()
                     raise BrokenError(
                         f"{record.topic}: the producer's queue stayed full for"
@@ -162,16 +184,19 @@ class KafkaProducer:
                 await trio.sleep(QUEUE_FULL_SECONDS)
             except KafkaException as error:
                 FAILED.labels(record.topic).inc()
-                raise _delivery_error(record.topic, error.args[0]) from error
+                raise delivery_error(record.topic, error.args[0]) from error
             else:
-                # The record is queued: a cancellation must not say that it is not.
-                await trio.lowlevel.cancel_shielded_checkpoint()
                 return
+
+    def _settle_all(self) -> None:
+        self._settle_is_due = False  # before the look: what comes after it makes a call of its own
+        while self._settling:
+            self._settle(*self._settling.popleft())
 
     def _settle(self, report: _Report, error: KafkaError | None, message: Message) -> None:
         topic, partition, offset = message.topic() or "", message.partition(), message.offset()
         if error is not None:
-            report.error = _delivery_error(topic, error)
+            report.error = delivery_error(topic, error)
         elif partition is not None and offset is not None:
             report.position = Position(topic, partition, offset)
         report.arrived.set()
@@ -192,11 +217,23 @@ class KafkaProducer:
                 self._probe(producer)
                 wait = PROBE_CONNECTED_SECONDS if self._answering else PROBE_SILENT_SECONDS
                 next_probe = time.monotonic() + wait
-            producer.poll(POLL_SECONDS)
-        producer.flush(FLUSH_SECONDS if self._answering else 0)
+            self._poll(producer.poll, POLL_SECONDS)
+        # A producer that failed for good delivers nothing more.
+        self._poll(producer.flush, FLUSH_SECONDS if self._answering and self._fatal is None else 0)
         # What is left gets its report now, as purged, and so is logged and counted.
         producer.purge()
-        producer.poll(0)
+        self._poll(producer.poll, 0)
+
+    def _poll(self, serve: Callable[[float], object], timeout: float) -> None:
+        """Serve callbacks; a fatal error comes up here as an exception."""
+        try:
+            serve(timeout)
+        except (KafkaException, SystemError) as raised:
+            # SystemError: confluent-kafka called back while the fatal error's exception was set already.
+            error = raised if isinstance(raised, KafkaException) else raised.__cause__
+            if not isinstance(error, KafkaException):
+                raise
+            self._fatal = self._fatal or error.args[0].str()
 
     def _probe(self, producer: Producer) -> None:
         timeout = ANSWER_SECONDS if self._answering else RETRY_ANSWER_SECONDS
@@ -229,7 +266,10 @@ class KafkaProducer:
 
     def _on_delivery(self, record: Record, error: KafkaError | None, _: Message) -> None:
         if error is None:
-            PRODUCED.labels(record.topic).inc()
+            counter = self._produced.get(record.topic)
+            if counter is None:
+                counter = self._produced[record.topic] = PRODUCED.labels(record.topic)
+            counter.inc()
             self._heard()
             return
         FAILED.labels(record.topic).inc()
@@ -258,10 +298,3 @@ class KafkaProducer:
 def _ce_id(record: Record) -> str | None:
     """Return the record's CloudEvents id, which a delivery report does not carry."""
     return next((raw.decode("utf-8", "replace") for name, raw in record.headers if name == "ce_id"), None)
-
-
-def _delivery_error(topic: str, error: KafkaError) -> FluxError:
-    """Return the error that tells the caller why a record was not delivered."""
-    if error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE):
-        return LocalError(f"{topic}: the record is too large for the broker: {error.str()}")
-    return BrokenError(f"{topic}: not delivered: {error.str()}")

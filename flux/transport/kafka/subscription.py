@@ -13,8 +13,9 @@ from flux.transport.kafka.handover import Handover
 
 log = structlog.get_logger("flux.kafka")
 
-COMMIT_SECONDS = 1.0
-"""How often handled offsets are committed: what a killed process has handled again is at most that old."""
+COMMIT_SECONDS = 0.2
+"""How often handled offsets are committed at most; the first after a pause at once. So what a killed process
+did and another does again is at most that old. A commit is one small request."""
 
 
 class GroupPlan(Plan):
@@ -45,8 +46,8 @@ class GroupPlan(Plan):
         )
 
     def tick(self, consumer: Consumer, now: float) -> None:
-        """Commit, every `COMMIT_SECONDS`."""
-        if now >= self._next_commit:
+        """Commit what is due, unless the last commit was less than `COMMIT_SECONDS` ago."""
+        if self._to_commit and now >= self._next_commit:
             self._next_commit = now + COMMIT_SECONDS
             due = self._take_due()
             if due:

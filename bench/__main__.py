@@ -1,5 +1,10 @@
-"""``python -m bench``."""
+"""``python -m bench``: the Socket.IO server; ``python -m bench kafka``: the Kafka bus."""
 
-from bench.run import main
+import sys
 
-main()
+from bench import kafka, run
+
+if sys.argv[1:2] == ["kafka"]:
+    kafka.main(sys.argv[2:], prog_name="python -m bench kafka")
+else:
+    run.main()

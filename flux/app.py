@@ -77,6 +77,11 @@ def bus_of_this_machine(settings: Settings) -> ConfluentBus:
     return _bus(settings, kafka, ALL_TOPICS)
 
 
+def bus_at(settings: Settings, bootstrap_servers: str) -> ConfluentBus:
+    """Return a bus, not running, to another Kafka, which is reached as the settings' one (TLS, SASL)."""
+    return _bus(settings, Kafka(bootstrap_servers), ALL_TOPICS)
+
+
 @frozen
 class Kafka:
     """The Kafka of a process.

@@ -1,4 +1,4 @@
-"""The command line: run, bff, service, topics, tail.
+"""The command line: run, bff, service, topics, tail, replay.
 
 Every failure that a person can mend is one line on standard error and a non-zero exit code: 2 for a wrong
 option or setting, 1 for anything else. Options come on top of the environment (``FLUX_...``), which comes on
@@ -19,6 +19,7 @@ from flux.domains.registry import DOMAINS
 from flux.errors import FluxError, SettingsError
 from flux.logs import configure_logs
 from flux.settings import Settings, load_settings
+from flux.settings.checks import check_servers
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -142,23 +143,90 @@ def topics(action: str, config: Path | None, as_json: bool, **options: Any) -> N
     _ask(inspection.topics, settings, action == "create", as_json, sys.stdout)
 
 
+class _StartType(click.ParamType[inspection.Start]):
+    name = "start"
+
+    def convert(
+        self, value: str | inspection.Start, param: click.Parameter | None, ctx: click.Context | None
+    ) -> inspection.Start:
+        if isinstance(value, inspection.Start):
+            return value
+        try:
+            return inspection.parse_start(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _ServersType(click.ParamType[str]):
+    name = "servers"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            check_servers(None, None, value)
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+        return value
+
+
 @cli.command()
 @click.argument("topic")
 @_common
 @click.option(
     "--from",
-    "last",
-    type=click.IntRange(0),
-    default=10,
-    metavar="N",
-    help="Begin N records back. Default 10.",
+    "start",
+    type=_StartType(),
+    default="10",
+    metavar="N|TIME|beginning",
+    help="Begin N records back, at an ISO time (UTC if it names no zone), or at the beginning. Default 10.",
 )
 @click.option("--follow/--no-follow", default=True, help="Go on until Ctrl-C, or end after what is there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def tail(topic: str, config: Path | None, last: int, follow: bool, as_json: bool, **options: Any) -> None:
+def tail(
+    topic: str, config: Path | None, start: inspection.Start, follow: bool, as_json: bool, **options: Any
+) -> None:
     """Show a topic's last records, and those that come."""
     settings = _load(config, options)
-    _ask(inspection.tail, settings, topic, last, follow, as_json, sys.stdout)
+    _ask(inspection.tail, settings, topic, start, follow, as_json, sys.stdout, sys.stderr)
+
+
+@cli.command()
+@click.argument("topic")
+@_common
+@click.option(
+    "--from",
+    "start",
+    type=_StartType(),
+    default=inspection.BEGINNING,
+    metavar="N|TIME|beginning",
+    help="Begin N records back, at an ISO time (UTC if it names no zone), or at the beginning: the default.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, inspection.MOST),
+    default=10_000,
+    metavar="N",
+    help=f"At most so many records, the oldest; up to {inspection.MOST}. Default 10000.",
+)
+@click.option(
+    "--to", type=_ServersType(), metavar="HOST:PORT[,...]", help="Publish to the same topic of this Kafka."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def replay(
+    topic: str,
+    config: Path | None,
+    start: inspection.Start,
+    limit: int,
+    to: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Print a topic's records, oldest first, or publish them again with --to.
+
+    What is published again keeps its key, value and headers, and is sent as the topic's owner. Events never
+    replace newer snapshots; but clients see ticks and errors again, and services serve commands again.
+    """
+    settings = _load(config, options)
+    _ask(inspection.replay, settings, topic, start, limit, to, as_json, sys.stdout, sys.stderr)
 
 
 def _load(config: Path | None, options: Mapping[str, Any]) -> Settings:

@@ -5,7 +5,7 @@ binary mode (CloudEvents 1.0, Kafka protocol binding, section 3.2). All types he
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
@@ -38,9 +38,11 @@ class Record:
     headers: Headers = ()
 
 
-@frozen
-class Received:
+class Received(msgspec.Struct, frozen=True, gc=False):
     """A record as it was consumed, with its position.
+
+    Not an attrs class, as the one type that is made hundreds of thousands of times a second: a frozen attrs
+    object takes 0.6 us to make, this 0.06 us, and the garbage collector never walks it.
 
     Args:
         topic, partition, offset: where it stood.
@@ -54,7 +56,7 @@ class Received:
     timestamp: int
     value: bytes | None
     key: bytes | None = None
-    headers: Headers = ()
+    headers: Sequence[tuple[str, bytes]] = ()
 
     def header(self, name: str) -> str | None:
         """Return the last header of that name as text (bad UTF-8 replaced), or None."""

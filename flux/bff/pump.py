@@ -74,6 +74,7 @@ class Pump:
         self._states = {f.topic.name: f for f in feeds if isinstance(f, SnapshotFeed)}
         self._streams = {f.topic.name: f for f in feeds if isinstance(f, StreamFeed)}
         self._relayed = {topic: EVENTS.labels(topic, "relayed") for topic in self._streams}
+        self._relays = dict.fromkeys(self._streams, 0)  # of the batch that is being handled
         self._rejected = {d.rejected.name: {c.topic.name: c for c in d.commands} for d in domains}
         self._poison = PoisonLog()
         self._begun = now()
@@ -118,9 +119,12 @@ class Pump:
             nursery.start_soon(self._watch, name, follower)
             while True:
                 batch = await follower.receive()
-                with self._server.batch():
-                    for record in batch:
-                        handle(record)
+                try:
+                    with self._server.batch():
+                        for record in batch:
+                            handle(record)
+                finally:
+                    self._count_relays()
 
     async def _watch(self, name: str, follower: Follower) -> None:
         """Note when a follower has caught up; when the states have, show what the replay changed."""
@@ -171,14 +175,24 @@ class Pump:
             self._delivery.broadcast(feed, state.key, msgspec.Raw(state.payload))
 
     def _on_live(self, record: Received) -> None:
-        if record.topic in self._rejected:
+        feed = self._streams.get(record.topic)
+        if feed is None:
             self._on_rejected(record)
             return
-        feed = self._streams[record.topic]
-        tick = self._read(record, lambda: read_tick(feed, record))
-        if tick is not None:
-            self._delivery.broadcast(feed, feed.domain, tick.payload, conflate=f"{feed.event}:{tick.key}")
-            self._relayed[record.topic].inc()
+        try:
+            tick = read_tick(feed, record)
+        except Exception as error:  # noqa: BLE001 - as in _read, without a closure for each of many ticks
+            self._skip(record, error)
+            return
+        self._delivery.broadcast(feed, feed.domain, tick.payload, conflate=f"{feed.event}:{tick.key}")
+        self._relays[record.topic] += 1
+
+    def _count_relays(self) -> None:
+        """Count a batch's ticks; one by one, the metric would take a tenth of a tick's time."""
+        for topic, count in self._relays.items():
+            if count:
+                self._relayed[topic].inc(count)
+                self._relays[topic] = 0
 
     def _on_rejected(self, record: Received) -> None:
         rejection = self._read(record, lambda: read_rejection(self._rejected[record.topic], record))
@@ -194,9 +208,10 @@ class Pump:
         """Return what a record says, or None if it is poison, which is skipped."""
         try:
             return read()
-        except PoisonError as poison:
-            reason = str(poison)
-        except Exception as bug:  # noqa: BLE001 - a view that stumbles over one record must not stop the others
-            reason = f"{type(bug).__name__}: {bug}"
-        self._poison.skipped(record, reason, trio.current_time())
+        except Exception as error:  # noqa: BLE001 - a view that stumbles over one record must not stop the others
+            self._skip(record, error)
         return None
+
+    def _skip(self, record: Received, error: Exception) -> None:
+        reason = str(error) if isinstance(error, PoisonError) else f"{type(error).__name__}: {error}"
+        self._poison.skipped(record, reason, trio.current_time())

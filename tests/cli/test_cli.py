@@ -4,8 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from confluent_kafka import Producer
@@ -18,41 +17,18 @@ Flux = Callable[..., subprocess.CompletedProcess[str]]
 NEWS = "news.service.event.updated"
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """A whole Flux on the embedded broker, without a scheduler: nothing happens that a test does not do."""
-    program = Program(
-        ("run", "--port", "0", "--no-scheduler"),
-        tmp_path_factory.mktemp("run"),
-        {"SIMULATION__TICKER_RATE": "1"},
-    )
-    program.start().wait_open().wait_ready()
-    yield program
-    program.kill()
-
-
-@pytest.fixture
-def flux(tmp_path: Path) -> Flux:
-    """Runs a command to its end, in a runtime directory where nothing runs unless a test names another."""
-
-    def run(*arguments: str, directory: Path = tmp_path, **settings: str) -> subprocess.CompletedProcess[str]:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("FLUX_")}
-        ours = {"RUNTIME_DIR": str(directory)} | settings
-        return subprocess.run(
-            [sys.executable, "-m", "flux", *arguments],
-            env=environment | {f"FLUX_{name}": value for name, value in ours.items()},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return run
-
-
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("--help",), ("run", "-h"), ("bff", "-h"), ("service", "-h"), ("topics", "-h"), ("tail", "-h")],
+    [
+        (),
+        ("--help",),
+        ("run", "-h"),
+        ("bff", "-h"),
+        ("service", "-h"),
+        ("topics", "-h"),
+        ("tail", "-h"),
+        ("replay", "-h"),
+    ],
 )
 def test_help_explains_every_command(flux: Flux, arguments: tuple[str, ...]) -> None:
     """Each command says what it does and what its options mean."""
@@ -72,6 +48,11 @@ def test_help_explains_every_command(flux: Flux, arguments: tuple[str, ...]) -> 
         (("run", "--bootstrap-servers", "nowhere"), {}, "kafka.bootstrap_servers = 'nowhere'"),
         (("run", "--config", "missing.toml"), {}, "missing.toml"),
         (("service", "sports"), {}, "weather"),
+        (("tail", NEWS, "--from", "yesterday"), {}, "ISO time"),
+        (("tail", NEWS, "--from", "100001"), {}, "100000"),
+        (("replay", NEWS, "--limit", "0"), {}, "--limit"),
+        (("replay", NEWS, "--to", "nowhere"), {}, "host:port"),
+        (("replay", NEWS, "--to", ""), {}, "host:port"),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_exit_code_2(
@@ -85,7 +66,7 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
     assert "Traceback" not in answer.stderr
 
 
-@pytest.mark.parametrize("command", [("topics",), ("tail", NEWS)])
+@pytest.mark.parametrize("command", [("topics",), ("tail", NEWS), ("replay", NEWS)])
 def test_where_nothing_runs_the_error_says_what_to_start(flux: Flux, command: tuple[str, ...]) -> None:
     """One line, exit code 1."""
     answer = flux(*command)

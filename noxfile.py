@@ -56,8 +56,17 @@ def test(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Run the fault tests in their long form, 15 minutes: nox -s faults -- [arguments of pytest]."""
+    prepare(session, "test", page=True)
+    session.run("python", "hatch_build.py", "packages")
+    python = ("FLUX_FAULTS=long", f"PATH={search_path(session)}", f"{session.bin}/python")
+    session.run("env", *python, "-m", "pytest", "tests/faults", *session.posargs, external=True)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the Socket.IO server beside others: nox -s bench -- [arguments of python -m bench]."""
+    """Measure the Socket.IO server beside others, or the Kafka bus: nox -s bench -- [kafka] [options]."""
     prepare(session, "runtime", page=True)
     session.install("-r", "bench/requirements.txt")
     python = (f"PATH={search_path(session)}", f"{session.bin}/python")

@@ -209,7 +209,7 @@ async def test_ticker_streams_to_crypto_clients(whole: System, driver: Driver) -
             assert isinstance(arrival.payload["data"]["price"], str)
     raw = next(a.data for a in client.log if a.kind == "raw" and TICKER_RESPONSE in a.data)
     value = raw.removeprefix(f'2["{TICKER_RESPONSE}",').removesuffix("]").encode()
-    # Anywhere in the log: the onlooker may have seen on Kafka, before the client joined, what reached it after.
+    # Anywhere in the log: the onlooker may have seen a tick before the client joined, and the BFF after.
     record = await whole.watch.wait_record(TICKER, lambda r: r.value == value)
     assert record.key == record.json["data"]["product_id"].encode()
     assert record.headers["ce_source"] == b"/flux/crypto"

@@ -18,7 +18,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
-_QUIET = ("httpx", "httpcore", "hpack", "asyncio", "trio-websocket", "typed_settings")
+_QUIET = ("httpx", "httpcore", "hpack", "asyncio", "trio-websocket")
 """Libraries that say at level info what is detail here; they log from warning on, or from debug if asked."""
 
 _STYLES = {

@@ -16,7 +16,7 @@ from attrs import field, frozen
 from flux.domains.limits import WorkerLimits
 from flux.domains.location import Location, city_key
 from flux.domains.providers import ProviderOptions
-from flux.messages import Command, Event, wall_clock
+from flux.messages import Event, wall_clock
 from flux.nurseries.service import Service
 from flux.transport.kafka.bus import Client, Topic
 
@@ -145,7 +145,6 @@ class CommandTopic:
         event: the command's ``event`` word: ``locationUpdate`` or ``refresh``.
         answer: the feed that carries the answer, or the error.
         located: the command is about a city (its ``data`` is a location); else its ``data`` is ``{}``.
-        refresh_on_miss: a client's request that finds no snapshot publishes this command.
         interval: seconds between the scheduler's rounds of it, for a located one per city with members.
     """
 
@@ -153,7 +152,6 @@ class CommandTopic:
     event: str
     answer: SnapshotFeed
     located: bool = False
-    refresh_on_miss: bool = False
     interval: float
 
     def key(self, city: str) -> str:
@@ -248,7 +246,6 @@ def location_command_data(location: Location) -> dict[str, Any]:
 __all__ = [
     "BFF",
     "ClientRequest",
-    "Command",
     "CommandTopic",
     "Domain",
     "Feed",

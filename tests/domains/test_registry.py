@@ -92,7 +92,7 @@ def test_only_movers_and_news_refresh_on_a_miss() -> None:
         "stockTopPerformersRequest": None,
         "topNewsRequest": "news.service.command.refresh",
     }
-    on_miss = {c.topic.name for d in DOMAINS for c in d.commands if c.refresh_on_miss}
+    on_miss = {r.refresh.topic.name for d in DOMAINS for r in d.requests if r.refresh is not None}
     assert on_miss == {"crypto.service.command.topmovers.refresh", "news.service.command.refresh"}
 
 

@@ -39,9 +39,7 @@ TICKER = StreamFeed(
     conflation_key=product_of,
 )
 
-MOVERS_REFRESH = CommandTopic(
-    topic=REFRESH_MOVERS, event="refresh", answer=MOVERS, refresh_on_miss=True, interval=INTERVAL
-)
+MOVERS_REFRESH = CommandTopic(topic=REFRESH_MOVERS, event="refresh", answer=MOVERS, interval=INTERVAL)
 COINS_REFRESH = CommandTopic(topic=REFRESH_COINS, event="refresh", answer=COINS, interval=INTERVAL)
 
 REQUESTS = (

@@ -24,8 +24,6 @@ UPDATES = SnapshotFeed(
     extras=scope,
 )
 
-NEWS_REFRESH = CommandTopic(
-    topic=REFRESH, event="refresh", answer=UPDATES, refresh_on_miss=True, interval=INTERVAL
-)
+NEWS_REFRESH = CommandTopic(topic=REFRESH, event="refresh", answer=UPDATES, interval=INTERVAL)
 
 REQUESTS = (ClientRequest(event="topNewsRequest", feed=UPDATES, refresh=NEWS_REFRESH),)

@@ -2,12 +2,12 @@
 
 import json
 import shutil
-import socket
 import uuid
 
 import pytest
 from driver import Client, Driver
 from kafka_watch import COINS, MOVERS, NEWS, STOCK, TICKER, WEATHER, KafkaWatch
+from ports import free_port
 from program import Program
 from scenario import (
     EXAMPLE_SNAPSHOTS,
@@ -297,9 +297,7 @@ async def test_two_bffs_deliver_the_same_events(alone: System, driver: Driver) -
     directory.mkdir()
     # By the first one's runtime file the second finds the embedded broker, too.
     shutil.copy(alone.bff.directory / "flux.json", directory)
-    with socket.socket() as spare:
-        spare.bind(("127.0.0.1", 0))
-        port = spare.getsockname()[1]
+    port = free_port()
     second = Program(("bff", "--port", str(port)), directory, alone.bff.settings)
     try:
         second.start().wait_at(f"http://127.0.0.1:{port}").wait_ready()

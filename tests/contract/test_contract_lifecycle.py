@@ -12,6 +12,7 @@ import trio
 from apache_kafka import ApacheKafka
 from driver import JS, Driver
 from kafka_watch import COINS, FETCH, WEATHER, KafkaWatch
+from ports import free_port
 from program import Program
 from scenario import (
     COINS_RESPONSE,
@@ -174,9 +175,7 @@ async def test_unreachable_broker_is_told_and_heals(
     """Without Kafka the door opens, not ready; clients see loading and errors; it heals when Kafka comes."""
     systems.stop()
     delete_topics(apache_kafka.bootstrap_servers)
-    with socket.socket() as spare:
-        spare.bind(("127.0.0.1", 0))
-        port = spare.getsockname()[1]
+    port = free_port()
     program = start("run", "--port", "0", KAFKA__BOOTSTRAP_SERVERS=f"127.0.0.1:{port}")
     await trio.to_thread.run_sync(program.wait_open)
     assert program.get("/livez").status == 200

@@ -5,11 +5,12 @@ import time
 
 import pytest
 import trio
-from apache_kafka import ApacheKafka, free_ports
+from apache_kafka import ApacheKafka
 from driver import Driver
 from durations import lasting
 from fault_load import Note, Start, Watching, load
 from ledger import Ledger
+from ports import free_port
 from scenario import settle, weather_event
 
 pytestmark = pytest.mark.kafka
@@ -56,7 +57,7 @@ async def test_a_killed_bff_loses_no_accepted_request(
     note: Note,
 ) -> None:
     """SIGKILL of the BFF under load; it starts again on its port, clients reconnect and get their answers."""
-    [port] = free_ports(1)
+    port = free_port()
     bff = start("bff", "--port", str(port), **on_kafka)
     start("service", "weather", **on_kafka)
     await trio.to_thread.run_sync(lambda: bff.wait_open().wait_ready())
@@ -78,7 +79,7 @@ async def test_after_a_kill_of_the_bff_clients_are_current_at_once(
     kafka: ApacheKafka, start: Start, on_kafka: dict[str, str], driver: Driver, note: Note
 ) -> None:
     """With no service there, only Kafka can tell a new BFF the weather: each client has it within 500 ms."""
-    [port] = free_ports(1)
+    port = free_port()
     bff = start("bff", "--port", str(port), **on_kafka)
     weather = start("service", "weather", **on_kafka)
     await trio.to_thread.run_sync(lambda: bff.wait_open().wait_ready())
@@ -124,7 +125,7 @@ async def test_sigterm_under_full_load_leaves_nothing_half_done(
     note: Note,
 ) -> None:
     """The program drains within its deadline and exits with 0; the next one answers what it had accepted."""
-    [port] = free_ports(1)
+    port = free_port()
     busy = on_kafka | {"SIMULATION__TICKER_RATE": "500", "SIMULATION__FETCH_DELAY": "0.3"}
     flux = start("run", "--port", str(port), **busy)
     await trio.to_thread.run_sync(lambda: flux.wait_open().wait_ready())

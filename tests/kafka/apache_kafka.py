@@ -21,6 +21,7 @@ from typing import Self
 from attrs import define, field
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from ports import free_port
 
 POM = Path(__file__).with_name("pom.xml")
 START_SECONDS = 60.0
@@ -116,15 +117,6 @@ def resolve_jars() -> Path:
     return jars
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that were free a moment ago."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
-
-
 @define(eq=False)
 class ApacheKafka:
     """A node with its data in one folder; use it as a context manager, or `start` and always `stop` it.
@@ -144,7 +136,7 @@ class ApacheKafka:
     _watcher: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.port, self.secure_port, controller_port = free_ports(3)
+        self.port, self.secure_port, controller_port = free_port(), free_port(), free_port()
         facts = {
             "port": self.port,
             "secure_port": self.secure_port,

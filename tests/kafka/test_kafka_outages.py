@@ -6,8 +6,9 @@ import pytest
 import structlog
 import structlog.testing
 import trio
-from apache_kafka import ApacheKafka, free_ports
+from apache_kafka import ApacheKafka
 from bus_checker import CONSUMER, PRODUCER, record, take, takes_nothing, text
+from ports import free_port
 
 from flux.errors import BrokenError, LocalError
 from flux.messages import Record
@@ -51,7 +52,7 @@ async def test_a_bus_is_ready_without_a_broker_and_says_why_it_waits(
 ) -> None:
     """Start, status and publish beside an address where nothing listens: ready, explained, bounded."""
     monkeypatch.setattr(admin_module, "ANSWER_SECONDS", 1.0)
-    [port] = free_ports(1)
+    port = free_port()
     bus = ConfluentBus([TOPIC], bootstrap_servers=f"127.0.0.1:{port}", message_timeout=1)
     with trio.fail_after(20), structlog.testing.capture_logs() as logs:
         async with trio.open_nursery() as nursery:

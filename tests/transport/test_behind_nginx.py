@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import trio
+from ports import free_port
 from transport_peers import KEY, Http, Ws, ask, until
 
 from flux.transport.door import Door
@@ -132,9 +133,7 @@ async def behind_nginx(folder: Path, certificate: tuple[Path, Path], **options: 
     """Serve with nginx before the door; both end with the block."""
     door = Door(**{"trusted_proxies": ["127.0.0.1"], "limits": Limits(stop_seconds=1), **options})
     await door.listen("127.0.0.1", 0)
-    with trio.socket.socket() as free:
-        await free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     config = configured(folder, port, door.addresses[0][1], certificate)
     log = folder / "error.log"
     command = [str(NGINX), "-p", str(folder), "-e", str(log), "-c", str(config)]

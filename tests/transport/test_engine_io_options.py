@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import structlog.testing
 import trio
+from ports import free_port
 from transport_peers import POLL, Http, Polling, Ws, ask, joined, served, until, upgraded, watched
 from trio.testing import MockClock
 
@@ -318,9 +319,7 @@ async def test_the_example_echoes(nursery: trio.Nursery, capsys: pytest.CaptureF
     assert spec.loader is not None
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    with trio.socket.socket() as free:
-        await free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     nursery.start_soon(example.main, port)
     with trio.fail_after(5):
         while True:

@@ -17,6 +17,7 @@ from flux.bff import Bff
 from flux.domains.domain import BFF, Domain, ServiceContext
 from flux.domains.providers import SIMULATED
 from flux.domains.registry import ALL_TOPICS, DOMAINS, domain_named
+from flux.domains.sources import Board
 from flux.errors import BrokenError
 from flux.nurseries import Child, Intensity, Kind, Supervisor, run_root
 from flux.runtime import Running, default_runtime_dir, find
@@ -53,10 +54,13 @@ async def run_bff(settings: Settings) -> int:
 async def run_service(settings: Settings, name: str) -> int:
     """Run one domain's service until a signal, over the settings' Kafka or the one of this machine."""
     domain = domain_named(name)
+    board = Board()
 
     def parts(kafka: Kafka) -> Supervisor:
         bus = _bus(settings, kafka, domain.topics)
-        return Supervisor("flux", [*_kafka_children(bus, kafka), *_domain_children(settings, bus, [domain])])
+        return Supervisor(
+            "flux", [*_kafka_children(bus, kafka), *_domain_children(settings, bus, [domain], board)]
+        )
 
     given = _given(settings)
     if given is not None:
@@ -123,6 +127,7 @@ async def _run_door(settings: Settings, known: Kafka | None, domains: Sequence[D
     # Half of the whole deadline, so that what stops after the door has time to commit and flush.
     door_stop = settings.supervisor.drain_deadline / 2
     checks: list[Callable[[], Check]] = []
+    board = Board()
     site = Site(load_page(), lambda: [check() for check in checks])
     door = DoorService(
         settings.http.host,
@@ -163,7 +168,7 @@ async def _run_door(settings: Settings, known: Kafka | None, domains: Sequence[D
         "flux",
         [
             *_kafka_children(bus, kafka),
-            *_domain_children(settings, bus, domains),
+            *_domain_children(settings, bus, domains, board),
             Child("bff", bff.run),
             Child("door", door.run, shutdown_deadline=door_stop + 1),
             Child("announcement", announcement.run),
@@ -210,13 +215,22 @@ def _kafka_children(bus: ConfluentBus, kafka: Kafka) -> list[Child]:
     ]
 
 
-def _domain_children(settings: Settings, bus: ConfluentBus, domains: Sequence[Domain]) -> list[Child]:
+def _domain_children(
+    settings: Settings, bus: ConfluentBus, domains: Sequence[Domain], board: Board
+) -> list[Child]:
     if not domains:
         return []
     services = [
         Child(
             domain.name,
-            domain.service(ServiceContext(client=bus.client(domain.name), options=settings.simulation)),
+            domain.service(
+                ServiceContext(
+                    client=bus.client(domain.name),
+                    simulation=settings.simulation,
+                    providers=settings.providers,
+                    board=board,
+                )
+            ),
         )
         for domain in domains
     ]

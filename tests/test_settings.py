@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from flux.bff.options import BffOptions
-from flux.domains.providers import ProviderOptions
+from flux.domains.providers import SimulationOptions
 from flux.errors import SettingsError
 from flux.settings import Settings, load_settings
 
@@ -145,8 +145,8 @@ def test_the_servers_form_of_the_origins(origins: tuple[str, ...], allowed: obje
 def test_the_sections_are_what_the_parts_take():
     """The BFF's and the providers' own options, so that a default stands in one place."""
     assert isinstance(Settings().bff, BffOptions)
-    assert isinstance(Settings().simulation, ProviderOptions)
-    for mine, theirs in ((Settings().bff, BffOptions()), (Settings().simulation, ProviderOptions())):
+    assert isinstance(Settings().simulation, SimulationOptions)
+    for mine, theirs in ((Settings().bff, BffOptions()), (Settings().simulation, SimulationOptions())):
         assert attrs.asdict(mine) == attrs.asdict(theirs)
 
 

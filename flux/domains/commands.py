@@ -1,12 +1,14 @@
 """What comes in on a command topic (pure): a query for a provider, or a refusal that says why."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from attrs import evolve, field, frozen
 
 from flux.domains.domain import CommandTopic
+from flux.domains.providers import Fetched
+from flux.domains.sources.choice import Choice, Sourced
 from flux.errors import RemoteError
 from flux.messages import Command, Received, Record, Stamp
 
@@ -15,6 +17,8 @@ REASON_LIMIT = 500
 
 KEY_LIMIT = 1024
 """Bytes of a key that a rejection repeats; the longest city has 100 characters."""
+
+P = TypeVar("P", bound=Sourced)
 
 _DECODER = msgspec.json.Decoder(Command)
 
@@ -29,13 +33,13 @@ class Query:
 
     Args:
         key: what it is about: commands of one key are served in order, or by one fetch together.
-        fetch: asks the provider; returns the event's ``data``.
+        fetch: asks the provider.
             Raises `ProviderError` (an error event) or `UnknownPlaceError` (a rejection).
         on_error: fields of an error event beside the message (weather: the city).
     """
 
     key: str
-    fetch: Callable[[], Awaitable[Any]]
+    fetch: Callable[[], Awaitable[Fetched[Any]]]
     on_error: Mapping[str, Any] = field(factory=dict)
 
 
@@ -45,7 +49,7 @@ class Route:
 
     Args:
         command: the topic, and the feed that carries the answer.
-        source: the provider's name.
+        source: the provider's name, under which a failure is told.
         query: reads a decoded command; raises `RemoteError` where it cannot be served.
     """
 
@@ -54,10 +58,11 @@ class Route:
     query: Callable[[Command], Query]
 
     @classmethod
-    def refresh(cls, command: CommandTopic, source: str, fetch: Callable[[], Awaitable[Any]]) -> "Route":
+    def refresh(cls, command: CommandTopic, choice: Choice[P], ask: Callable[[P], Awaitable[Any]]) -> "Route":
         """Return the route of a command without an argument: there is one key, and one thing to fetch."""
-        query = Query(key=command.key(""), fetch=fetch)
-        return cls(command=command, source=source, query=lambda _: query)
+        key = command.key("")
+        query = Query(key=key, fetch=lambda: choice.fetch(command.topic.name, ask))
+        return cls(command=command, source=choice.source, query=lambda _: query)
 
 
 def read_command(record: Received, route: Route, *, limit: int) -> Query:

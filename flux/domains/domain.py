@@ -15,7 +15,8 @@ from attrs import field, frozen
 
 from flux.domains.limits import WorkerLimits
 from flux.domains.location import Location, city_key
-from flux.domains.providers import ProviderOptions
+from flux.domains.providers import ProviderOptions, SimulationOptions
+from flux.domains.sources.board import Board
 from flux.messages import Event, wall_clock
 from flux.nurseries.service import Service
 from flux.transport.kafka.bus import Client, Topic
@@ -180,14 +181,18 @@ class ServiceContext:
 
     Args:
         client: the bus as this domain's principal.
-        options: how its provider is made.
+        simulation: how its simulated provider is made.
+        providers: which provider it uses, and what a real one needs.
+        board: where the health of its real sources stands.
         limits: the bounds of its command worker.
         now: the wall clock, aware.
         rng: of ids and of jitter; never the simulation's, whose seed would repeat ids after a restart.
     """
 
     client: Client
-    options: ProviderOptions
+    simulation: SimulationOptions = field(factory=SimulationOptions)
+    providers: ProviderOptions = field(factory=ProviderOptions)
+    board: Board = field(factory=Board)
     limits: WorkerLimits = field(factory=WorkerLimits)
     now: Callable[[], datetime] = wall_clock
     rng: random.Random = field(factory=random.Random)

@@ -1,16 +1,31 @@
 """What every provider shares: how one is chosen, and how one fails."""
 
-from attrs import frozen
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from attrs import field, frozen
 
 from flux.errors import BrokenError
 
 SIMULATED = "simulated"
 """The `source` of everything that a simulated provider makes."""
 
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Mode(StrEnum):
+    """Where a domain's data comes from."""
+
+    REAL = "real"
+    SIMULATED = SIMULATED
+    AUTO = "auto"
+    """Real; simulated, and marked so, while there is nothing real to show."""
+
 
 @frozen(kw_only=True)
-class ProviderOptions:
-    """How a domain's provider is made.
+class SimulationOptions:
+    """How the simulated providers are made.
 
     Args:
         seed: of the simulation; None takes one from the operating system.
@@ -23,6 +38,67 @@ class ProviderOptions:
     ticker_rate: float = 20.0
     products: int = 10
     fetch_delay: float = 0.0
+
+
+def _masked(value: str | None) -> str:
+    return "None" if value is None else "'***'"
+
+
+_KEY: Any = field(default=None, repr=_masked, metadata={"secret": True})
+
+
+@frozen(kw_only=True)
+class ProviderOptions:
+    """Which providers the domains use, and what the real ones need; keys are never shown.
+
+    Args:
+        mode: of every domain that has none of its own.
+        weather, crypto, news, stock: a domain's own mode.
+        weather_source: ``open-meteo``, or ``weatherapi`` (with its key).
+        news_source: ``rss`` (the feeds), ``gdelt``, or ``newsdata`` (with its key).
+        feeds: URLs of the RSS or Atom feeds; none: those that Flux knows.
+        symbols: the shares that are asked for; none: those that Flux knows.
+        coingecko_key: a demo key; optional.
+        weatherapi_key, newsdata_key, finnhub_key: without its key a source cannot be asked.
+        urls: by source name, instead of the source's own address: a mirror, or a fake for tests.
+        patience: how long ``auto`` waits for a real answer before it shows a simulated one, seconds.
+        keep: how long ``auto`` shows the last real data of a source that fails (marked stale) before it
+            shows simulated data, seconds.
+    """
+
+    mode: str = Mode.SIMULATED
+    weather: str | None = None
+    crypto: str | None = None
+    news: str | None = None
+    stock: str | None = None
+    weather_source: str = "open-meteo"
+    news_source: str = "rss"
+    feeds: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
+    coingecko_key: str | None = _KEY
+    weatherapi_key: str | None = _KEY
+    newsdata_key: str | None = _KEY
+    finnhub_key: str | None = _KEY
+    urls: Mapping[str, str] = field(factory=dict)
+    patience: float = 1.5
+    keep: float = 3600.0
+
+    def mode_of(self, domain: str) -> Mode:
+        """Return a domain's mode."""
+        return Mode(getattr(self, domain, None) or self.mode)
+
+
+@frozen
+class Fetched(Generic[T_co]):
+    """What a provider had.
+
+    Args:
+        data: the event's ``data``.
+        source: the event's ``source``: the provider's name, or ``simulated``.
+    """
+
+    data: T_co
+    source: str
 
 
 class ProviderError(BrokenError):

@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from flux.domains.commands import Query, Route, read_command, rejection
 from flux.domains.delivery import Delivery
 from flux.domains.domain import ServiceContext
-from flux.domains.providers import ProviderError, UnknownPlaceError
+from flux.domains.providers import Fetched, ProviderError, UnknownPlaceError
 from flux.errors import LocalError, RemoteError
 from flux.messages import Received, Record, Stamp, encode, iso_time
 from flux.metrics import REGISTRY
@@ -216,8 +216,8 @@ class _Run:
         assert query is not None  # noqa: S101 - refused jobs have a lane of their own
         outcome, message = "answered", ""
         try:
-            data = await self._fetch(route, query)
-            event = feed.payload("success", data, route.source, iso_time(self.context.now()))
+            fetched = await self._fetch(route, query)
+            event = feed.payload("success", fetched.data, fetched.source, iso_time(self.context.now()))
         except UnknownPlaceError as error:
             return _Answer("rejected", None, str(error))
         except ProviderError as error:
@@ -251,7 +251,7 @@ class _Run:
         lane.gave_up = True
         await self._reject([job for job in jobs if job.query is tried], _internal(bug))
 
-    async def _fetch(self, route: Route, query: Query) -> Any:
+    async def _fetch(self, route: Route, query: Query) -> Fetched[Any]:
         """Return what the provider has; raises `ProviderError` also where it takes too long."""
         deadline = self.context.limits.fetch_deadline
         with FETCH_SECONDS.labels(route.command.topic.name).time(), trio.move_on_after(deadline):

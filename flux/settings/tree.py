@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from attrs import field, frozen, validators
 
 from flux.bff.options import BffOptions
 from flux.domains.crypto.coins import COINS
-from flux.domains.providers import ProviderOptions
+from flux.domains.providers import Mode, ProviderOptions, SimulationOptions
 from flux.domains.registry import DOMAINS
 from flux.logs import LEVELS
 from flux.settings.checks import (
@@ -80,7 +81,7 @@ class KafkaSettings:
 
 
 @frozen(kw_only=True)
-class SimulationSettings(ProviderOptions):
+class SimulationSettings(SimulationOptions):
     """The simulated feeds.
 
     Args:
@@ -94,6 +95,27 @@ class SimulationSettings(ProviderOptions):
     ticker_rate: float = field(default=20.0, validator=between(0.001, 100_000))  # events per second
     products: int = field(default=10, validator=between(1, len(COINS)))
     fetch_delay: float = field(default=0.0, validator=between(0, 60))  # seconds
+
+
+_MODES = [mode.value for mode in Mode]
+_MODE: Any = validators.in_(_MODES)
+_OWN_MODE: Any = validators.optional(validators.in_(_MODES))
+
+
+@frozen(kw_only=True)
+class ProviderSettings(ProviderOptions):
+    """Where the data comes from; its settings are those of `flux.domains.providers.ProviderOptions`.
+
+    Args:
+        mode: real, simulated, or auto: real, and simulated (marked so) while there is nothing real to show.
+        weather, crypto, news, stock: a domain's own mode.
+    """
+
+    mode: str = field(default=Mode.SIMULATED.value, converter=_lower, validator=_MODE)
+    weather: str | None = field(default=None, validator=_OWN_MODE)
+    crypto: str | None = field(default=None, validator=_OWN_MODE)
+    news: str | None = field(default=None, validator=_OWN_MODE)
+    stock: str | None = field(default=None, validator=_OWN_MODE)
 
 
 _LONGEST = {command.topic.name: command.answer.ttl / 2 for domain in DOMAINS for command in domain.commands}
@@ -148,12 +170,13 @@ class Settings:
     """Every setting of Flux.
 
     Args:
-        http, kafka, simulation, bff, supervisor, logs: the sections.
+        http, kafka, providers, simulation, bff, supervisor, logs: the sections.
         runtime_dir: where the processes of one machine find each other; none: the user's runtime directory.
     """
 
     http: HttpSettings = field(factory=HttpSettings)
     kafka: KafkaSettings = field(factory=KafkaSettings)
+    providers: ProviderSettings = field(factory=ProviderSettings)
     simulation: SimulationSettings = field(factory=SimulationSettings)
     bff: BffSettings = field(factory=BffSettings)
     supervisor: SupervisorSettings = field(factory=SupervisorSettings)

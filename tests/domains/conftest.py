@@ -11,8 +11,9 @@ from structlog.typing import EventDict
 
 from flux.domains.domain import ServiceContext
 from flux.domains.limits import WorkerLimits
-from flux.domains.providers import ProviderOptions
+from flux.domains.providers import ProviderOptions, SimulationOptions
 from flux.domains.registry import ALL_TOPICS
+from flux.domains.sources import Board
 from flux.transport.kafka.memory import EPOCH_MS, MemoryBus
 
 MakeContext = Callable[..., ServiceContext]
@@ -34,11 +35,16 @@ def make_context(bus: MemoryBus) -> MakeContext:
     """What makes a service's context, by its principal."""
 
     def make(
-        principal: str, options: ProviderOptions | None = None, limits: WorkerLimits | None = None
+        principal: str,
+        options: SimulationOptions | None = None,
+        limits: WorkerLimits | None = None,
+        providers: ProviderOptions | None = None,
     ) -> ServiceContext:
         return ServiceContext(
             client=bus.client(principal),
-            options=options or ProviderOptions(seed=7),
+            simulation=options or SimulationOptions(seed=7),
+            providers=providers or ProviderOptions(),
+            board=Board(virtual_now),
             limits=limits or WorkerLimits(),
             now=virtual_now,
             rng=random.Random(7),

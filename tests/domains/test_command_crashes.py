@@ -13,6 +13,7 @@ from structlog.typing import EventDict
 from flux.domains.commands import Query, Route
 from flux.domains.domain import ServiceContext
 from flux.domains.limits import WorkerLimits
+from flux.domains.providers import Fetched
 from flux.domains.registry import TOPICS
 from flux.domains.weather.views import FETCHES
 from flux.domains.worker import CommandWorker
@@ -38,8 +39,8 @@ def worker(context: ServiceContext, fetch: Fetch) -> CommandWorker:
         if more == "unreadable":
             raise KeyError(more)
 
-        async def ask() -> Any:
-            return await fetch(city, more)
+        async def ask() -> Fetched[Any]:
+            return Fetched(await fetch(city, more), "told")
 
         return Query(key=city, fetch=ask, on_error={"city": city})
 

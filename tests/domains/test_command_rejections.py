@@ -9,7 +9,7 @@ import trio
 from structlog.typing import EventDict
 
 from flux.domains.domain import ServiceContext
-from flux.domains.providers import ProviderOptions
+from flux.domains.providers import SimulationOptions
 from flux.domains.weather.service import weather_service
 from flux.metrics import REGISTRY
 from flux.transport.kafka.memory import MemoryBus
@@ -106,7 +106,7 @@ async def test_an_unknown_place_is_rejected_for_all_who_asked(
     bus: MemoryBus, make_context: Any, autojump_clock: Any
 ) -> None:
     """Every coalesced command gets its own rejection, with the reason in words."""
-    async with serving(make_context("weather", ProviderOptions(seed=1, fetch_delay=1))):
+    async with serving(make_context("weather", SimulationOptions(seed=1, fetch_delay=1))):
         for _ in range(3):
             bus.inject(FETCH, command("12345"))
         await trio.sleep(5)

@@ -14,10 +14,12 @@ from flux.domains.commands import Query, Route
 from flux.domains.domain import ServiceContext
 from flux.domains.limits import WorkerLimits
 from flux.domains.location import Location
-from flux.domains.providers import ProviderError
+from flux.domains.providers import ProviderError, ProviderOptions
 from flux.domains.registry import TOPICS
+from flux.domains.sources.choice import Choice
 from flux.domains.stock.views import PERFORMERS_REFRESH
 from flux.domains.weather.contract import Weather
+from flux.domains.weather.provider import WeatherProvider
 from flux.domains.weather.service import weather_route
 from flux.domains.worker import CommandWorker
 from flux.messages import Command
@@ -65,9 +67,15 @@ def source(act: Callable[[Location], Awaitable[None]] | None = None) -> Source:
     return Source(act or at_once)
 
 
+def route_to(provider: Source) -> Route:
+    """Return the weather's route to that provider."""
+    choice: Choice[WeatherProvider] = Choice("weather", ProviderOptions(), real=None, simulated=provider)
+    return weather_route(choice)
+
+
 def worker(context: ServiceContext, provider: Source) -> CommandWorker:
     """Return the weather's worker over that provider."""
-    return CommandWorker(context, rejected=TOPICS[REJECTED], routes=[weather_route(provider)])
+    return CommandWorker(context, rejected=TOPICS[REJECTED], routes=[route_to(provider)])
 
 
 @asynccontextmanager
@@ -339,11 +347,12 @@ async def test_a_refresh_needs_no_data(bus: MemoryBus, make_context: Any, autoju
     """Commands without an argument are served by one route under the domain's key, whatever their word."""
     topic = "stock.service.command.topperformers.refresh"
 
-    async def fetch() -> tuple[()]:
+    async def fetch(_: Source) -> tuple[()]:
         await trio.lowlevel.checkpoint()
         return ()
 
-    route = Route.refresh(PERFORMERS_REFRESH, "told", fetch)
+    choice = Choice("stock", ProviderOptions(), real=None, simulated=source())
+    route = Route.refresh(PERFORMERS_REFRESH, choice, fetch)
     made = CommandWorker(
         make_context("stock"), rejected=TOPICS["stock.service.event.rejected"], routes=[route]
     )
@@ -373,6 +382,6 @@ async def test_two_workers_of_a_group_share_the_cities(
 
 def test_a_query_is_what_a_route_makes_of_a_command() -> None:
     """The weather's query is keyed by the city, and its error names the city as it was spelled."""
-    route = weather_route(source())
+    route = route_to(source())
     query: Query = route.query(Command("locationUpdate", {"city": " DELHI"}))
     assert (query.key, query.on_error) == ("delhi", {"city": " DELHI"})

@@ -10,7 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flux.domains.commands import REASON_LIMIT, Query, Route, read_command, rejection
-from flux.domains.providers import ProviderOptions
+from flux.domains.providers import ProviderOptions, SimulationOptions
+from flux.domains.sources.choice import Choice
+from flux.domains.weather.provider import WeatherProvider
 from flux.domains.weather.service import weather_route
 from flux.domains.weather.simulated import SimulatedWeather
 from flux.errors import RemoteError
@@ -22,9 +24,9 @@ EXAMPLE = b'{"event":"locationUpdate","userId":"uuid","data":{"city":"Delhi","la
 
 def route() -> Route:
     """Return the weather's route over the simulation."""
-    return weather_route(
-        SimulatedWeather(ProviderOptions(seed=1), now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
-    )
+    simulated = SimulatedWeather(SimulationOptions(seed=1), now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    choice: Choice[WeatherProvider] = Choice("weather", ProviderOptions(), real=None, simulated=simulated)
+    return weather_route(choice)
 
 
 def record(value: bytes | None, key: bytes | None = None) -> Received:

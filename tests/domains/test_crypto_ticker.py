@@ -19,7 +19,7 @@ from flux.domains.crypto.simulated import SimulatedCrypto
 from flux.domains.crypto.ticker import TickerPublisher
 from flux.domains.crypto.views import TICKER
 from flux.domains.domain import ServiceContext
-from flux.domains.providers import ProviderOptions
+from flux.domains.providers import SimulationOptions
 from flux.errors import BrokenError, LocalError
 from flux.messages import Record
 from flux.metrics import REGISTRY
@@ -30,7 +30,7 @@ TOPIC = "crypto.ticker.event.updated"
 
 def ticker(context: ServiceContext, rate: float) -> TickerPublisher:
     """Return a publisher of simulated ticks."""
-    source = SimulatedCrypto(ProviderOptions(seed=7, products=10), now=context.now)
+    source = SimulatedCrypto(SimulationOptions(seed=7, products=10), now=context.now)
     return TickerPublisher(context, source, rate=rate)
 
 

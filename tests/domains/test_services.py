@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from flux.domains.domain import SnapshotFeed
-from flux.domains.providers import ProviderOptions
+from flux.domains.providers import SimulationOptions
 from flux.domains.registry import DOMAINS
 from flux.messages import iso_time
 from flux.transport.kafka.memory import MemoryBus
@@ -22,7 +22,7 @@ async def test_every_command_is_answered_with_fresh_state(
     domain: Any, command: Any, bus: MemoryBus, make_context: Any, autojump_clock: Any
 ) -> None:
     """Command in, event out: it decodes, names its source and time, is keyed, and moves each time."""
-    context = make_context(domain.name, ProviderOptions(seed=1, ticker_rate=0))
+    context = make_context(domain.name, SimulationOptions(seed=1, ticker_rate=0))
     city = "Delhi" if command.located else ""
     value = json.dumps({"event": command.event, "data": {"city": city} if city else {}}).encode()
     async with trio.open_nursery() as nursery:
@@ -50,7 +50,7 @@ async def test_crypto_ticks_beside_its_commands(
     bus: MemoryBus, make_context: Any, autojump_clock: Any
 ) -> None:
     """The ticker runs while commands are served, and both draw on one market."""
-    context = make_context("crypto", ProviderOptions(seed=1, ticker_rate=20))
+    context = make_context("crypto", SimulationOptions(seed=1, ticker_rate=20))
     crypto = next(domain for domain in DOMAINS if domain.name == "crypto")
     async with trio.open_nursery() as nursery:
         await nursery.start(crypto.service(context))
@@ -74,7 +74,7 @@ async def test_a_slow_source_is_an_error_for_the_city(
     """A fetch delay past the deadline shows as an error event."""
     weather = DOMAINS[0]
     async with trio.open_nursery() as nursery:
-        await nursery.start(weather.service(make_context("weather", ProviderOptions(fetch_delay=30))))
+        await nursery.start(weather.service(make_context("weather", SimulationOptions(fetch_delay=30))))
         bus.inject("weather.service.command.fetch", b'{"event":"locationUpdate","data":{"city":"Oslo"}}')
         await trio.sleep(11)
         nursery.cancel_scope.cancel()

@@ -15,7 +15,7 @@ from flux.domains.crypto.simulated import SimulatedCrypto
 from flux.domains.location import Location
 from flux.domains.news.newsroom import latest_articles
 from flux.domains.news.simulated import SimulatedNews
-from flux.domains.providers import ProviderOptions, UnknownPlaceError
+from flux.domains.providers import SimulationOptions, UnknownPlaceError
 from flux.domains.stock.companies import COMPANIES
 from flux.domains.stock.exchange import Exchange
 from flux.domains.stock.simulated import SimulatedStocks
@@ -114,7 +114,7 @@ def test_every_kind_of_weather_occurs_somewhere() -> None:
 
 async def test_a_known_city_has_its_country_and_coordinates(autojump_clock: Any) -> None:
     """What the command does not say is filled in, what it says stands."""
-    provider = SimulatedWeather(ProviderOptions(seed=1), now=lambda: START)
+    provider = SimulatedWeather(SimulationOptions(seed=1), now=lambda: START)
     delhi = await provider.weather(Location(" DELHI "))
     assert (delhi.city, delhi.country, delhi.lat, delhi.lon) == (" DELHI ", "IN", 28.61, 77.2)
     told = await provider.weather(Location("Delhi", "NY", "US", "42.28", "-74.92"))
@@ -127,7 +127,7 @@ async def test_a_known_city_has_its_country_and_coordinates(autojump_clock: Any)
 @pytest.mark.parametrize("city", ["12345", "!!!", " . "])
 async def test_a_name_without_a_letter_is_no_place(city: str, autojump_clock: Any) -> None:
     """The simulation knows every place but these."""
-    provider = SimulatedWeather(ProviderOptions(seed=1), now=lambda: START)
+    provider = SimulatedWeather(SimulationOptions(seed=1), now=lambda: START)
     with pytest.raises(UnknownPlaceError):
         await provider.weather(Location(city))
 
@@ -199,7 +199,7 @@ async def test_the_same_seed_gives_the_same_values(seed: int, autojump_clock: An
     """Every source can be repeated, and each fetch shows something new."""
 
     async def look() -> list[Any]:
-        options = ProviderOptions(seed=seed)
+        options = SimulationOptions(seed=seed)
         crypto = SimulatedCrypto(options, now=clock())
         weather = SimulatedWeather(options, now=clock())
         stocks, news = SimulatedStocks(options, now=clock()), SimulatedNews(options, now=clock())
@@ -217,13 +217,13 @@ async def test_the_same_seed_gives_the_same_values(seed: int, autojump_clock: An
 
 async def test_without_a_seed_each_run_is_another(autojump_clock: Any) -> None:
     """No seed means chance, not the seed 0."""
-    one, two = (SimulatedStocks(ProviderOptions(), now=lambda: START) for _ in range(2))
+    one, two = (SimulatedStocks(SimulationOptions(), now=lambda: START) for _ in range(2))
     assert await one.top_performers() != await two.top_performers()
 
 
 async def test_a_fetch_takes_its_delay(autojump_clock: Any) -> None:
     """`fetch_delay` is obeyed by every fetch."""
-    options = ProviderOptions(seed=1, fetch_delay=3)
+    options = SimulationOptions(seed=1, fetch_delay=3)
     crypto = SimulatedCrypto(options, now=lambda: START)
     fetches = [
         crypto.movers,
@@ -242,7 +242,7 @@ def test_the_ticker_has_as_many_products_as_are_asked_for() -> None:
     """The option bounds the products; more than there are is all there are, none is a mistake."""
 
     def products(count: int) -> set[str]:
-        source = SimulatedCrypto(ProviderOptions(seed=1, products=count), now=lambda: START)
+        source = SimulatedCrypto(SimulationOptions(seed=1, products=count), now=lambda: START)
         return {source.tick()["product_id"] for _ in range(1_000)}
 
     assert products(1) == {"BTC-USD"}

@@ -13,8 +13,10 @@ from flux import app
 from flux.domains.domain import Domain, ServiceContext
 from flux.domains.location import Location
 from flux.domains.registry import DOMAINS
+from flux.domains.sources.choice import Choice
 from flux.domains.weather import WEATHER
-from flux.domains.weather.contract import REJECTED, Weather
+from flux.domains.weather.contract import NAME, REJECTED, Weather
+from flux.domains.weather.provider import WeatherProvider
 from flux.domains.weather.service import weather_route
 from flux.domains.weather.simulated import SimulatedWeather
 from flux.domains.worker import CommandWorker
@@ -53,9 +55,10 @@ def troubled(trouble: Trouble) -> Sequence[Domain]:
 
     def service(context: ServiceContext) -> Service:
         limits = evolve(context.limits, fetch_deadline=FETCH_DEADLINE)
-        provider = TroubledWeather(SimulatedWeather(context.options, now=context.now), trouble)
+        provider = TroubledWeather(SimulatedWeather(context.simulation, now=context.now), trouble)
+        choice: Choice[WeatherProvider] = Choice(NAME, context.providers, real=None, simulated=provider)
         worker = CommandWorker(
-            evolve(context, limits=limits), rejected=REJECTED, routes=[weather_route(provider)]
+            evolve(context, limits=limits), rejected=REJECTED, routes=[weather_route(choice)]
         )
         return worker.run
 

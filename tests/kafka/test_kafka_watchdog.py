@@ -14,7 +14,7 @@ from bus_checker import CONSUMER, PRODUCER, record, take, takes_nothing, text
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from flux.domains.domain import BFF, ServiceContext
-from flux.domains.providers import ProviderOptions
+from flux.domains.providers import SimulationOptions
 from flux.domains.registry import ALL_TOPICS
 from flux.domains.weather import WEATHER
 from flux.errors import BrokenError
@@ -281,7 +281,7 @@ async def test_a_service_whose_consumer_hangs_is_restarted(
         ALL_TOPICS, bootstrap_servers=embedded_broker.bootstrap_servers, broker=embedded_broker
     )
     context = ServiceContext(
-        client=bus.client("weather"), options=ProviderOptions(seed=7), rng=random.Random(7)
+        client=bus.client("weather"), simulation=SimulationOptions(seed=7), rng=random.Random(7)
     )
     tree = Supervisor("domains", [Child("weather", WEATHER.service(context))])
     fetch, updated = WEATHER.commands[0].topic.name, WEATHER.feeds[0].topic.name

@@ -10,7 +10,7 @@ import trio
 from flux.domains.crypto.coins import COINS
 from flux.domains.crypto.contract import Movers, TopCoins
 from flux.domains.crypto.market import Market
-from flux.domains.providers import SIMULATED, ProviderOptions
+from flux.domains.providers import SIMULATED, SimulationOptions
 from flux.errors import LocalError
 
 
@@ -27,7 +27,7 @@ class SimulatedCrypto:
 
     source = SIMULATED
 
-    def __init__(self, options: ProviderOptions, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, options: SimulationOptions, *, now: Callable[[], datetime]) -> None:
         if options.products < 1:
             raise LocalError(f"the ticker needs at least one product, not {options.products}")
         self._delay = options.fetch_delay

@@ -45,11 +45,12 @@ class TickerPublisher:
         if rate:
             Pace(rate, 0.0)  # refuse a wrong rate now, not at the first tick
 
-    async def run(self) -> None:
-        """Send until cancelled.
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Send until cancelled; ready at once.
 
         Cancellation: the ticks that fell due since the last wake-up are lost.
         """
+        task_status.started()
         if not self._rate:
             await trio.sleep_forever()
         pace = Pace(self._rate, trio.current_time())

@@ -8,7 +8,7 @@ import trio
 
 from flux.domains.news.contract import Article
 from flux.domains.news.newsroom import latest_articles
-from flux.domains.providers import SIMULATED, ProviderOptions
+from flux.domains.providers import SIMULATED, SimulationOptions
 
 
 class SimulatedNews:
@@ -21,7 +21,7 @@ class SimulatedNews:
 
     source = SIMULATED
 
-    def __init__(self, options: ProviderOptions, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, options: SimulationOptions, *, now: Callable[[], datetime]) -> None:
         self._delay = options.fetch_delay
         self._now = now
         self._seed = random.Random(options.seed).getrandbits(32)

@@ -2,7 +2,9 @@
 
 from flux.domains.commands import Route
 from flux.domains.domain import ServiceContext
-from flux.domains.stock.contract import REJECTED
+from flux.domains.sources.choice import Choice
+from flux.domains.stock.contract import NAME, REJECTED
+from flux.domains.stock.provider import StockProvider
 from flux.domains.stock.simulated import SimulatedStocks
 from flux.domains.stock.views import PERFORMERS_REFRESH
 from flux.domains.worker import CommandWorker
@@ -11,6 +13,8 @@ from flux.nurseries.service import Service
 
 def stock_service(context: ServiceContext) -> Service:
     """Return the service; ready once it has subscribed to its commands."""
-    provider = SimulatedStocks(context.options, now=context.now)
-    routes = [Route.refresh(PERFORMERS_REFRESH, provider.source, provider.top_performers)]
+    choice: Choice[StockProvider] = Choice(
+        NAME, context.providers, real=None, simulated=SimulatedStocks(context.simulation, now=context.now)
+    )
+    routes = [Route.refresh(PERFORMERS_REFRESH, choice, lambda provider: provider.top_performers())]
     return CommandWorker(context, rejected=REJECTED, routes=routes).run

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import trio
 
-from flux.domains.providers import SIMULATED, ProviderOptions
+from flux.domains.providers import SIMULATED, SimulationOptions
 from flux.domains.stock.companies import COMPANIES
 from flux.domains.stock.contract import Stock
 from flux.domains.stock.exchange import Exchange
@@ -21,7 +21,7 @@ class SimulatedStocks:
 
     source = SIMULATED
 
-    def __init__(self, options: ProviderOptions, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, options: SimulationOptions, *, now: Callable[[], datetime]) -> None:
         self._delay = options.fetch_delay
         self._now = now
         self._exchange = Exchange(COMPANIES, seed=options.seed, now=now())

@@ -7,7 +7,7 @@ from datetime import datetime
 import trio
 
 from flux.domains.location import Location
-from flux.domains.providers import SIMULATED, ProviderOptions
+from flux.domains.providers import SIMULATED, SimulationOptions
 from flux.domains.weather.climate import weather_at
 from flux.domains.weather.contract import Weather
 from flux.domains.weather.places import find_place
@@ -26,7 +26,7 @@ class SimulatedWeather:
 
     source = SIMULATED
 
-    def __init__(self, options: ProviderOptions, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, options: SimulationOptions, *, now: Callable[[], datetime]) -> None:
         self._delay = options.fetch_delay
         self._now = now
         self._rng = random.Random(options.seed)

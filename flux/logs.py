@@ -18,8 +18,11 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
-_QUIET = ("httpx", "httpcore", "hpack", "asyncio", "trio-websocket")
+_QUIET = ("hpack", "asyncio", "trio-websocket")
 """Libraries that say at level info what is detail here; they log from warning on, or from debug if asked."""
+
+_DISCREET = ("httpx", "httpcore")
+"""Libraries that log addresses and headers, which hold keys: from warning on, whatever is asked."""
 
 _STYLES = {
     "debug": "\x1b[2m",
@@ -62,6 +65,8 @@ def configure_logs(*, level: str = "info", json: bool | None = None, stream: Tex
     root.setLevel(number)
     for name in _QUIET:
         logging.getLogger(name).setLevel(number if number == logging.DEBUG else max(number, logging.WARNING))
+    for name in _DISCREET:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -96,7 +96,7 @@ class DoorService:
         try:
             await door.listen(self.host, self.port)
         except OSError as error:
-            raise PortError(_port_problem(self.host, self.port, error)) from None
+            raise PortError(port_problem(self.host, self.port, error)) from None
         self.port = door.addresses[0][1]
         self._door = door
 
@@ -111,7 +111,8 @@ class DoorService:
             self._door = None
 
 
-def _port_problem(host: str, port: int, error: OSError) -> str:
+def port_problem(host: str, port: int, error: OSError) -> str:
+    """Return why a door cannot listen there, and, behind a semicolon, what to do."""
     match error.errno:
         case errno.EADDRINUSE:
             return f"port {port} on {host} is taken; stop the other program or choose another with --port"

@@ -4,7 +4,6 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,16 +27,7 @@ class Unspeakable:
         raise RuntimeError("no")
 
 
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    """Leave logging as it was."""
-    root = logging.getLogger()
-    before, level, config = list(root.handlers), root.level, structlog.get_config()
-    yield
-    for handler in [handler for handler in root.handlers if handler not in before]:
-        root.removeHandler(handler)
-    root.setLevel(level)
-    structlog.configure(**config)
+pytestmark = pytest.mark.usefixtures("restored_logs")
 
 
 def json_lines(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -118,13 +108,24 @@ def test_levels_below_the_chosen_one_are_not_shown():
     configure_logs(level="info", stream=stream)
     structlog.get_logger("flux.x").debug("no")
     logging.getLogger("somelib").debug("no")
-    logging.getLogger("httpx").info("no")
+    logging.getLogger("hpack").info("no")
     structlog.get_logger("flux.x").info("yes")
     assert [line["event"] for line in json_lines(stream)] == ["yes"]
     configure_logs(level="DEBUG", stream=stream)
     structlog.get_logger("flux.x").debug("now")
-    logging.getLogger("httpx").info("too")
+    logging.getLogger("hpack").info("too")
     assert [line["event"] for line in json_lines(stream)] == ["yes", "now", "too"]
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_libraries_that_log_addresses_do_so_at_no_level(level: str):
+    """An address of a source may hold its key."""
+    stream = io.StringIO()
+    configure_logs(level=level, stream=stream)
+    logging.getLogger("httpx").info("GET https://example.org/?key=canary")
+    logging.getLogger("httpcore.http11").debug("headers: canary")
+    logging.getLogger("httpcore").warning("seen")
+    assert [line["event"] for line in json_lines(stream)] == ["seen"]
 
 
 def test_an_unknown_level_counts_as_info():

@@ -61,7 +61,7 @@ class ProviderOptions:
         coingecko_key: a demo key; optional.
         weatherapi_key, newsdata_key, finnhub_key: without its key a source cannot be asked.
         urls: by source name, instead of the source's own address: a mirror, or a fake for tests.
-        patience: how long ``auto`` waits for a real answer before it shows a simulated one, seconds.
+        patience: how long ``auto`` waits for a first real answer before it shows a simulated one, seconds.
         keep: how long ``auto`` shows the last real data of a source that fails (marked stale) before it
             shows simulated data, seconds.
     """
@@ -102,7 +102,13 @@ class Fetched(Generic[T_co]):
 
 
 class ProviderError(BrokenError):
-    """A source failed; becomes an event with ``status: "error"``; the text is fit for people."""
+    """A source failed; becomes an event with ``status: "error"``; the text is fit for people.
+
+    Attributes:
+        known: whether the log says already that the source does not answer.
+    """
+
+    known: bool = False
 
 
 class UnknownPlaceError(BrokenError):

@@ -224,8 +224,10 @@ class _Run:
             outcome, message = "failed", str(error)
             timestamp = iso_time(self.context.now())
             event = feed.payload("error", None, route.source, timestamp, message, **query.on_error)
-            log.warning("fetch failed", topic=route.command.topic.name, key=query.key, source=route.source,
-                        reason=message)  # fmt: skip
+            # A source that is down is one line in the log, not one for each command.
+            tell = log.debug if error.known else log.warning
+            tell("fetch failed", topic=route.command.topic.name, key=query.key, source=route.source,
+                 reason=message)  # fmt: skip
         record = self.stamp.record(feed.topic.name, encode(event), key=query.key, cause=newest.record)
         return _Answer(outcome, record, message)
 

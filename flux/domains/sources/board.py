@@ -14,7 +14,8 @@ from flux.metrics import REGISTRY
 
 REQUESTS = Counter(
     "flux_source_requests",
-    "Requests to real sources by outcome: answered, failed, cached, or spared (breaker open, asked to wait)",
+    "Requests to real sources by outcome: answered, failed, cached, joined (another's of the same), "
+    "or spared (breaker open, asked to wait, no time for it)",
     ["source", "outcome"],
     registry=REGISTRY,
 )
@@ -86,9 +87,6 @@ class Health:
     _since: datetime | None = field(default=None, init=False)
     _last_answer: datetime | None = field(default=None, init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self.breaker_is(BreakerState.CLOSED)
-
     def answered(self) -> None:
         """Note a good answer."""
         self._last_answer = self.now()
@@ -108,9 +106,13 @@ class Health:
 
     def missing(self, reason: str) -> None:
         """Note that the source cannot be asked as Flux is set up, and what to do about it."""
-        self._become(SourceState.MISSING)
-        self.reason = reason
-        log.warning("source is not set up", source=self.name, domain=self.domain, reason=reason)
+        if (self.state, self.reason) != (
+            SourceState.MISSING,
+            reason,
+        ):  # a service that starts anew says it again
+            self._become(SourceState.MISSING)
+            self.reason = reason
+            log.warning("source is not set up", source=self.name, domain=self.domain, reason=reason)
 
     def breaker_is(self, state: BreakerState) -> None:
         """Note the breaker's state."""
@@ -131,7 +133,8 @@ class Health:
 
     def _become(self, state: SourceState) -> None:
         self.state, self._since, self.reason = state, self.now(), ""
-        UP.labels(self.name).set(state is SourceState.UP)
+        if state is not SourceState.MISSING:  # what nobody asks is not down
+            UP.labels(self.name).set(state is SourceState.UP)
 
 
 @define(eq=False)

@@ -33,10 +33,6 @@ class TokenBucket:
         self._tokens -= 1.0
         return delay
 
-    def give_back(self) -> None:
-        """Return a token that was not used."""
-        self._tokens = min(float(self.burst), self._tokens + 1.0)
-
     def _fill(self, now: float) -> None:
         self._tokens = min(float(self.burst), self._tokens + max(0.0, now - self._at) * self.rate)
         self._at = now

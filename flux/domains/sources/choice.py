@@ -5,12 +5,29 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
+import structlog
 import trio
+from attrs import define
+from prometheus_client import Counter
 
 from flux.domains.providers import Fetched, Mode, ProviderError, ProviderOptions
+from flux.domains.sources.failures import SourceError
+from flux.metrics import REGISTRY
 
 KEYS = 10_000
-"""Keys of which the time of the last real answer is remembered."""
+"""Keys of which it is remembered how they were answered last."""
+
+QUIET_SECONDS = 60.0
+"""The least time between two log lines that say that simulated data stands in."""
+
+FALLBACKS = Counter(
+    "flux_source_fallbacks",
+    "Answers with simulated data because the real source had none",
+    ["domain"],
+    registry=REGISTRY,
+)
+
+log = structlog.get_logger("flux.sources")
 
 T = TypeVar("T")
 
@@ -25,12 +42,29 @@ class Sourced(Protocol):
 P = TypeVar("P", bound=Sourced)
 
 
+@define
+class _Last:
+    """How a key was answered last.
+
+    Args:
+        real_at: when the real provider answered for it, trio's clock.
+        slow: whether simulated data stood in because the real provider took too long.
+    """
+
+    real_at: float = -math.inf
+    slow: bool = False
+
+
 class Choice(Generic[P]):
     """Asks the provider that a domain's mode says.
 
     With `Mode.AUTO` the real one is asked first. While it fails, and what it had is not too old, its failure
     is told, so that clients keep the last good data, marked stale; where there is none, simulated data stands
     in, marked by its `source`.
+
+    Where there is nothing real to show, the real provider has `ProviderOptions.patience` to answer; past it
+    simulated data stands in. The next time it may take as long as it needs, so that a source that is slow
+    every time is shown all the same: there is simulated data to look at meanwhile.
 
     Args:
         domain: whose data.
@@ -48,7 +82,10 @@ class Choice(Generic[P]):
         self._real = real
         self._simulated = simulated
         self._missing = missing
-        self._answered: OrderedDict[str, float] = OrderedDict()
+        self._domain = domain
+        self._keys: OrderedDict[str, _Last] = OrderedDict()
+        self._stood_in = False
+        self._told_at = -math.inf
 
     @property
     def source(self) -> str:
@@ -72,30 +109,50 @@ class Choice(Generic[P]):
             return await self._simulate(ask)
         if self._real is None:
             if self._mode is Mode.AUTO:
-                return await self._simulate(ask)
-            raise ProviderError(self._missing)
+                return await self._stand_in(ask, self._missing)
+            raise SourceError(self._missing, asked=False, known=True)
         if self._mode is Mode.REAL:
             return Fetched(await ask(self._real), self._real.source)
-        return await self._try(self._real, key, ask)
+        return await self._try(self._real, self._last(key), ask)
 
-    async def _try(self, real: P, key: str, ask: Callable[[P], Awaitable[T]]) -> Fetched[T]:
-        shown = self._recently(key)
+    async def _try(self, real: P, last: _Last, ask: Callable[[P], Awaitable[T]]) -> Fetched[T]:
+        shown = trio.current_time() - last.real_at <= self._options.keep
+        patience = math.inf if shown or last.slow else self._options.patience
+        reason = f"{real.source} did not answer within {patience:g} s"
         try:
-            with trio.move_on_after(math.inf if shown else self._options.patience):
+            with trio.move_on_after(patience) as waiting:
                 data = await ask(real)
-                self._answered[key] = trio.current_time()
-                self._answered.move_to_end(key)
-                if len(self._answered) > KEYS:
-                    self._answered.popitem(last=False)
+                last.real_at, last.slow = trio.current_time(), False
+                self._real_again()
                 return Fetched(data, real.source)
-        except ProviderError:
+        except ProviderError as error:
+            last.slow = False
             if shown:
                 raise
+            reason = str(error)
+        else:
+            last.slow = waiting.cancelled_caught
+        return await self._stand_in(ask, reason)
+
+    def _last(self, key: str) -> _Last:
+        last = self._keys.setdefault(key, _Last())
+        self._keys.move_to_end(key)
+        if len(self._keys) > KEYS:
+            self._keys.popitem(last=False)
+        return last
+
+    async def _stand_in(self, ask: Callable[[P], Awaitable[T]], reason: str) -> Fetched[T]:
+        FALLBACKS.labels(self._domain).inc()
+        now = trio.current_time()
+        if not self._stood_in and now - self._told_at >= QUIET_SECONDS:
+            self._stood_in, self._told_at = True, now
+            log.info("simulated data stands in", domain=self._domain, reason=reason)
         return await self._simulate(ask)
 
-    def _recently(self, key: str) -> bool:
-        at = self._answered.get(key)
-        return at is not None and trio.current_time() - at <= self._options.keep
+    def _real_again(self) -> None:
+        if self._stood_in:
+            self._stood_in = False
+            log.info("real data is shown again", domain=self._domain)
 
     async def _simulate(self, ask: Callable[[P], Awaitable[T]]) -> Fetched[T]:
         return Fetched(await ask(self._simulated), self._simulated.source)

@@ -8,6 +8,9 @@ from flux.domains.sources.failures import SourceError
 
 T = TypeVar("T")
 
+SHOWN = 200
+"""Characters of what does not fit that are told."""
+
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes, title: str) -> T:
     """Decode and check a JSON answer; fields that the shape does not have are ignored.
@@ -23,6 +26,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes, title: str) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise SourceError(f"{title} answered in another shape than it documents: {error}") from None
+        why = str(error)[:SHOWN]  # it may repeat a text of the source
+        raise SourceError(f"{title} answered in another shape than it documents: {why}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise SourceError(f"{title} answered something that is not JSON", passing=True) from None

@@ -2,23 +2,34 @@
 
 import math
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any, TypeVar
 
 import stamina
+import stamina.instrumentation
+import structlog
 import trio
 from attrs import define, evolve, field, frozen
 
 from flux.domains.providers import UnknownPlaceError
-from flux.domains.sources.board import REQUESTS, SECONDS, Board
+from flux.domains.sources.board import REQUESTS, SECONDS, Board, SourceState
 from flux.domains.sources.breaker import Breaker
 from flux.domains.sources.bucket import TokenBucket
 from flux.domains.sources.cache import Cache
 from flux.domains.sources.failures import SourceError
-from flux.domains.sources.http import Answer, HttpClient
+from flux.domains.sources.http import Answer, HttpClient, Secrets
 from flux.domains.sources.policy import SourcePolicy
 from flux.errors import LocalError
 
 T = TypeVar("T")
+
+LEAST_PAUSE = 0.2
+"""Seconds between two attempts."""
+
+STUMBLE_SECONDS = 60.0
+"""A single failure so soon after a good answer concerns one key, not the source: it is not down."""
+
+log = structlog.get_logger("flux.sources")
 
 
 @frozen
@@ -30,12 +41,14 @@ class Query:
         params: of the query, without keys.
         statuses: those whose answers the parser wants.
         ttl: seconds for which the answer is good, where it is not the policy's.
+        in_thread: the answer takes long to read, so a worker thread reads it.
     """
 
     path: str = ""
     params: Mapping[str, str] = field(factory=dict)
     statuses: frozenset[int] = frozenset({200})
     ttl: float | None = None
+    in_thread: bool = False
 
     @property
     def key(self) -> str:
@@ -45,11 +58,23 @@ class Query:
 
 @define(eq=False)
 class _Flight:
-    """A request under way; everyone who asks the same waits for it."""
+    """A request under way; everyone who asks the same waits for it.
 
-    landed: trio.Event = field(factory=trio.Event)
+    Args:
+        probe: whether it asks for the circuit breaker if the source is back.
+        error: how it ends if nobody says otherwise.
+    """
+
+    probe: bool
+    error: Exception | None
     value: Any = None
-    error: Exception | None = None
+    landed: trio.Event = field(factory=trio.Event, init=False)
+
+    def take(self) -> Any:
+        """Return what it brought, or raise its error: a copy, whose traceback is that of one waiter."""
+        if self.error is not None:
+            raise copy(self.error)
+        return self.value
 
 
 class Source:
@@ -60,8 +85,9 @@ class Source:
         domain: whose source it is.
         board: where its health stands.
         urls: by source name, addresses instead of the policy's.
-        headers: sent with every request, and never shown: a key.
+        headers: sent with every request, to no other host, and never shown: a key.
         params: the same in the query.
+        key_setting: the setting that holds the key, for the message where the source refuses it.
     """
 
     def __init__(
@@ -73,19 +99,23 @@ class Source:
         urls: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
+        key_setting: str = "",
     ) -> None:
         url = (urls or {}).get(policy.name, policy.url).rstrip("/")
         self.policy = evolve(policy, url=url)
         self.health = board.health(policy.name, domain)
-        self._headers = dict(headers or {})
-        self._params = dict(params or {})
+        self._secrets = Secrets(headers=dict(headers or {}), params=dict(params or {}), setting=key_setting)
+        self._now = board.now
         self._breaker = Breaker(policy.failures, policy.probe_after)
         self._bucket = TokenBucket(policy.rate, policy.burst)
         self._cache: Cache[Any] = Cache(policy.cached)
         self._flights: dict[str, _Flight] = {}
+        self._probe: _Flight | None = None
         self._left_alone_until = -math.inf
+        self._answered_at = -math.inf
         self._http: HttpClient | None = None
         self._nursery: trio.Nursery | None = None
+        self._running = False
 
     @property
     def name(self) -> str:
@@ -93,14 +123,21 @@ class Source:
         return self.policy.name
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Hold the client and the requests under way, until cancelled."""
-        async with HttpClient(self.policy, self._headers) as self._http, trio.open_nursery() as nursery:
-            self._nursery = nursery
+        """Hold the client and the requests under way, until cancelled; whoever waits then gets an error."""
+        # Retries are counted and told here; stamina's own hooks would log each one, and count it in
+        # Prometheus' registry beside Flux's. It has one list of hooks for the whole process.
+        stamina.instrumentation.set_on_retry_hooks(())
+        self.health.breaker_is(self._breaker.state)
+        async with (
+            HttpClient(self.policy, self._secrets, self._now) as self._http,
+            trio.open_nursery() as self._nursery,
+        ):
+            self._running = True
             try:
                 task_status.started()
                 await trio.sleep_forever()
             finally:
-                self._nursery = None
+                self._running = False
 
     async def get(self, query: Query, parse: Callable[[Answer], T]) -> T:
         """Return what the source has, from memory while that is good.
@@ -115,31 +152,42 @@ class Source:
             SourceError: the source failed, or is left alone for now.
             UnknownPlaceError: it does not know the place.
         """
-        kept: T | None = self._cache.get(query.key, trio.current_time())
-        if kept is not None:
-            REQUESTS.labels(self.name, "cached").inc()
-            return kept
-        flight = self._flights.get(query.key) or self._depart(query, parse)
+        while True:
+            kept: T | None = self._cache.get(query.key, trio.current_time())
+            if kept is not None:
+                REQUESTS.labels(self.name, "cached").inc()
+                return kept
+            flight = self._flights.get(query.key)
+            if flight is not None or self._probe is None:
+                break
+            # Whether the source is back is about to be known: an error now would be premature.
+            await self._probe.landed.wait()
+        if flight is None:
+            flight = self._depart(query, parse)
+        else:
+            REQUESTS.labels(self.name, "joined").inc()
         await flight.landed.wait()
-        if flight.error is not None:
-            raise flight.error
-        value: T = flight.value
+        value: T = flight.take()
         return value
 
     def _depart(self, query: Query, parse: Callable[[Answer], Any]) -> _Flight:
         if self._nursery is None:
             raise LocalError(f"the source {self.name} is not running")
+        stopped = SourceError(f"{self.policy.title} is not asked while Flux stops", asked=False, known=True)
+        if not self._running:
+            raise stopped
         now = trio.current_time()
-        wait = max(self._left_alone_until - now, self._breaker.wait(now))
+        # A short pause is waited for by the request itself.
+        pause = self._left_alone_until - now
+        too_long = not self._in_time(pause, now + self.policy.deadline)
+        wait = max(self._breaker.wait(now), pause if too_long else 0.0)
         if wait > 0:
             REQUESTS.labels(self.name, "spared").inc()
-            reason = f" ({self.health.reason})" if self.health.reason else ""
-            raise SourceError(
-                f"{self.policy.title} is asked again in {math.ceil(wait)} s{reason}", asked=False
-            )
-        self._breaker.begin(now)
+            raise self._spared(wait)
+        flight = _Flight(self._breaker.begin(now), stopped)
         self.health.breaker_is(self._breaker.state)
-        flight = self._flights[query.key] = _Flight()
+        self._flights[query.key] = flight
+        self._probe = flight if flight.probe else None
         self._nursery.start_soon(self._fly, query, parse, flight)
         return flight
 
@@ -147,6 +195,7 @@ class Source:
         try:
             with SECONDS.labels(self.name).time():
                 flight.value = await self._ask(query, parse)
+            flight.error = None
             ttl = self.policy.ttl if query.ttl is None else query.ttl
             self._cache.put(query.key, flight.value, trio.current_time() + ttl)
             self._answered()
@@ -155,70 +204,120 @@ class Source:
             self._answered()
         except SourceError as error:
             flight.error = error
-            self._failed(error)
-        except Exception as bug:  # noqa: BLE001 - whoever asked gets it; the source serves the others
-            flight.error = bug
-            self._failed(SourceError(f"an answer of {self.policy.title} could not be read"))
+            self._failed(error, probe=flight.probe)
+        except Exception as bug:  # whoever asked gets a failure; the source serves the others
+            unread = SourceError(f"an answer of {self.policy.title} could not be read")
+            flight.error = unread
+            if self.health.reason != str(unread):
+                log.exception("answer could not be read", source=self.name, error=type(bug).__name__)
+            self._failed(unread, probe=flight.probe)
+        except trio.Cancelled:
+            self._unasked(probe=flight.probe)
+            raise
         finally:
-            if not flight.landed.is_set() and flight.value is None and flight.error is None:
-                flight.error = SourceError("Flux is stopping", asked=False)
-                self._breaker.abandoned(trio.current_time())
             del self._flights[query.key]
+            if self._probe is flight:
+                self._probe = None
             flight.landed.set()
 
     async def _ask(self, query: Query, parse: Callable[[Answer], Any]) -> Any:
         """Make the attempts."""
         policy = self.policy
         deadline = trio.current_time() + policy.deadline
+        last: SourceError | None = None
 
         def again(error: Exception) -> bool | float:
-            if not isinstance(error, SourceError) or not error.passing:
+            nonlocal last
+            if not isinstance(error, SourceError) or not error.asked:
                 return False
-            if error.retry_after is None:
-                return True
-            return error.retry_after if trio.current_time() + error.retry_after < deadline else False
+            last = error
+            pause = error.retry_after
+            if not error.passing or pause is None:
+                return error.passing
+            return max(pause, LEAST_PAUSE) if self._in_time(pause, deadline) else False
 
-        with trio.CancelScope(deadline=deadline):
-            async for attempt in stamina.retry_context(
-                on=again,
-                attempts=policy.attempts,
-                timeout=None,
-                wait_initial=0.2,
-                wait_max=2.0,
-                wait_jitter=0.2,
-            ):
-                with attempt:
-                    await self._token(deadline)
-                    return parse(await self._request(query))
-        raise SourceError(f"{policy.title} did not answer within {policy.deadline:g} s")
+        try:
+            with trio.CancelScope(deadline=deadline):
+                async for attempt in stamina.retry_context(
+                    on=again,
+                    attempts=policy.attempts,
+                    timeout=None,
+                    wait_initial=LEAST_PAUSE,
+                    wait_max=2.0,
+                    wait_jitter=0.2,
+                ):
+                    with attempt:
+                        await self._turn(deadline)
+                        return await self._attempt(query, parse)
+        except SourceError as error:
+            if error.asked or last is None:
+                raise
+        # What the source last said tells more than that there was no time for another attempt.
+        raise last or SourceError(f"{policy.title} did not answer within {policy.deadline:g} s")
 
-    async def _token(self, deadline: float) -> None:
-        """Wait until the source's published rate allows a request."""
-        now = trio.current_time()
-        if now + self._bucket.delay(now) > deadline:
+    async def _turn(self, deadline: float) -> None:
+        """Wait until the source may be asked."""
+        await self._pause(deadline)
+        if not self._in_time(self._bucket.delay(trio.current_time()), deadline):
             raise SourceError(f"{self.policy.title} is asked as often as it allows; try later", asked=False)
-        await trio.sleep(self._bucket.take(now))
+        await trio.sleep(self._bucket.take(trio.current_time()))
+        await self._pause(deadline)  # what another request was told meanwhile
 
-    async def _request(self, query: Query) -> Answer:
+    async def _pause(self, deadline: float) -> None:
+        """Leave the source alone as long as it asked to be."""
+        while (pause := self._left_alone_until - trio.current_time()) > 0:
+            if not self._in_time(pause, deadline):
+                raise self._spared(pause)
+            await trio.sleep(pause)
+
+    async def _attempt(self, query: Query, parse: Callable[[Answer], T]) -> T:
         assert self._http is not None  # noqa: S101 - a flight lives in run()
-        params = {**query.params, **self._params}
-        return await self._http.get(self.policy.url + query.path, params, query.statuses)
+        try:
+            answer = await self._http.get(self.policy.url + query.path, query.params, query.statuses)
+            if query.in_thread:
+                return await trio.to_thread.run_sync(parse, answer, abandon_on_cancel=True)
+            return parse(answer)
+        except SourceError as error:
+            if error.retry_after is not None:  # at once: it holds for the requests for other keys, too
+                pause = min(error.retry_after, self.policy.longest_wait)
+                self._left_alone_until = max(self._left_alone_until, trio.current_time() + pause)
+            raise
+
+    def _in_time(self, pause: float, deadline: float) -> bool:
+        """Return whether a pause leaves enough for an answer: a quarter of the time that it may take."""
+        return trio.current_time() + pause <= deadline - self.policy.deadline / 4
+
+    def _spared(self, wait: float) -> SourceError:
+        reason = f" ({self.health.reason})" if self.health.reason else ""
+        return SourceError(
+            f"{self.policy.title} is asked again in {math.ceil(wait)} s{reason}",
+            asked=False,
+            known=self.health.state is SourceState.DOWN,
+        )
 
     def _answered(self) -> None:
         REQUESTS.labels(self.name, "answered").inc()
+        self._answered_at = trio.current_time()
         self._breaker.succeeded()
         self.health.breaker_is(self._breaker.state)
         self.health.answered()
 
-    def _failed(self, error: SourceError) -> None:
-        now = trio.current_time()
+    def _failed(self, error: SourceError, *, probe: bool) -> None:
         if not error.asked:
-            REQUESTS.labels(self.name, "spared").inc()
-            self._breaker.abandoned(now)
-        else:
-            REQUESTS.labels(self.name, "failed").inc()
-            if error.retry_after is not None:
-                self._left_alone_until = now + min(error.retry_after, self.policy.longest_wait)
-            self._breaker.failed(now)
+            self._unasked(probe=probe)
+            return
+        REQUESTS.labels(self.name, "failed").inc()
+        now = trio.current_time()
+        self._breaker.failed(now, probe=probe)
+        self.health.breaker_is(self._breaker.state)
+        stumbled = self._breaker.failed_in_a_row == 1 and now - self._answered_at < STUMBLE_SECONDS
+        if not stumbled:
             self.health.failed(str(error))
+        error.known = not stumbled
+
+    def _unasked(self, *, probe: bool) -> None:
+        """Note that a request ended before the source had to do with it."""
+        REQUESTS.labels(self.name, "spared").inc()
+        if probe:
+            self._breaker.abandoned(trio.current_time())
         self.health.breaker_is(self._breaker.state)

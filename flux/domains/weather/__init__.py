@@ -2,7 +2,8 @@
 
 * ``contract``: topics and payload types.
 * ``views``: rooms, socket events, keys (pure).
-* ``provider``, ``simulated``: where the data comes from.
+* ``provider``: what the service needs of a source; ``simulated``, ``open_meteo``, ``weatherapi``: sources;
+  ``real``: the real one that is set up.
 * ``service``: command -> provider -> event.
 """
 

@@ -12,26 +12,10 @@ from functools import lru_cache
 
 from attrs import frozen
 
+from flux.domains.weather.conditions import CONDITIONS
 from flux.domains.weather.contract import Hour, Weather
 from flux.domains.weather.places import Place
 from flux.messages import iso_time
-
-CONDITIONS: dict[int, str] = {
-    0: "Clear sky",
-    1: "Mainly clear",
-    2: "Partly cloudy",
-    3: "Overcast",
-    45: "Fog",
-    51: "Light drizzle",
-    61: "Light rain",
-    63: "Rain",
-    65: "Heavy rain",
-    71: "Light snow",
-    73: "Snow",
-    75: "Heavy snow",
-    95: "Thunderstorm",
-}
-"""WMO 4677 codes, as far as the simulation uses them, in words."""
 
 HOURS = 24
 

@@ -19,12 +19,12 @@ class Hour:
     Args:
         time: ISO 8601, UTC, the hour's beginning.
         temperature: °C.
-        precipitationProbability: %.
+        precipitationProbability: %; None where the source has none.
     """
 
     time: str
     temperature: float
-    precipitationProbability: float
+    precipitationProbability: float | None
 
 
 @frozen(kw_only=True)

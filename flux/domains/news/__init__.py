@@ -2,7 +2,10 @@
 
 * ``contract``: topics and payload types.
 * ``views``: rooms, socket events, keys (pure).
-* ``provider``, ``simulated``: where the data comes from.
+* ``provider``, ``simulated`` (``newsroom``): where the data comes from.
+* ``real``: which real source the settings choose: ``rss``, ``gdelt`` or ``newsdata``, each with its shape
+  (``feed_text`` guards the feeds' parser).
+* ``articles``, ``plain_text``: what strangers wrote made fit for people.
 * ``service``: command -> provider -> event.
 """
 

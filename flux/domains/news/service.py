@@ -4,17 +4,31 @@ from flux.domains.commands import Route
 from flux.domains.domain import ServiceContext
 from flux.domains.news.contract import NAME, REJECTED
 from flux.domains.news.provider import NewsProvider
+from flux.domains.news.real import real
 from flux.domains.news.simulated import SimulatedNews
 from flux.domains.news.views import NEWS_REFRESH
-from flux.domains.sources.choice import Choice
+from flux.domains.providers import Mode
+from flux.domains.sources import Choice, Real
 from flux.domains.worker import CommandWorker
 from flux.nurseries.service import Service
+from flux.nurseries.together import together
 
 
 def news_service(context: ServiceContext) -> Service:
-    """Return the service; ready once it has subscribed to its commands."""
+    """Return the service; ready once its sources run and it has subscribed to its commands."""
+    chosen: Real[NewsProvider] = Real(provider=None)
+    if context.providers.mode_of(NAME) is not Mode.SIMULATED:
+        chosen = real(context.providers, context.board, context.now)
     choice: Choice[NewsProvider] = Choice(
-        NAME, context.providers, real=None, simulated=SimulatedNews(context.simulation, now=context.now)
+        NAME,
+        context.providers,
+        real=chosen.provider,
+        simulated=SimulatedNews(context.simulation, now=context.now),
+        missing=chosen.missing,
     )
-    routes = [Route.refresh(NEWS_REFRESH, choice, lambda provider: provider.latest())]
-    return CommandWorker(context, rejected=REJECTED, routes=routes).run
+    worker = CommandWorker(
+        context,
+        rejected=REJECTED,
+        routes=[Route.refresh(NEWS_REFRESH, choice, lambda provider: provider.latest())],
+    )
+    return together(*chosen.services, worker.run)

@@ -2,7 +2,8 @@
 
 * ``contract``: topics and payload types.
 * ``views``: rooms, socket events, keys (pure).
-* ``provider``, ``simulated``: where the data comes from.
+* ``provider``: what a source of the data can do. ``simulated``: the one that needs no network.
+* ``finnhub``, ``finnhub_shape``: Finnhub's quotes: the fetch and the parse (pure). ``real``: with its key.
 * ``service``: command -> provider -> event.
 """
 

@@ -1,4 +1,4 @@
-"""The companies of the simulated exchange, with their levels as of the end of 2025 (pure data)."""
+"""Large listed companies, with their levels as of the end of 2025 for the simulated exchange (pure data)."""
 
 from attrs import frozen
 

@@ -1,9 +1,30 @@
 """What a person reads when Flux is up: the addresses, what feeds it, how to stop it."""
 
+from collections.abc import Sequence
+
 from attrs import frozen
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from flux.domains.providers import ProviderOptions
+
+
+def modes(options: ProviderOptions, domains: Sequence[str]) -> str:
+    """Return where the data of those domains comes from, in short.
+
+    Returns:
+        One word where all are alike, ``auto``; else the common mode with the exceptions behind it,
+        ``simulated; weather: real``; nothing where there are no domains.
+    """
+    common = options.mode_of("")
+    own = {domain: options.mode_of(domain) for domain in domains}
+    if not own:
+        return ""
+    if len(set(own.values())) == 1:
+        return next(iter(own.values())).value
+    others = ", ".join(f"{domain}: {mode.value}" for domain, mode in own.items() if mode is not common)
+    return f"{common.value}; {others}" if common in own.values() else others
 
 
 @frozen(kw_only=True)
@@ -14,7 +35,7 @@ class Banner:
         version: Flux's.
         url: of the door; empty in a process without one.
         broker: Kafka's address, with what it is in brackets.
-        providers: what kind of data comes in.
+        providers: where the data comes from; empty in a process that fetches none.
         runs: the services of this process.
     """
 
@@ -31,7 +52,7 @@ class Banner:
         return [
             *(door if self.url else []),
             ("Kafka", self.broker),
-            ("Providers", self.providers),
+            *([("Providers", self.providers)] if self.providers else []),
             ("Runs", ", ".join(self.runs)),
             ("Stop", "Ctrl-C"),
         ]

@@ -1,11 +1,13 @@
 """What the door serves besides Socket.IO: the page, health, metrics."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 from attrs import frozen
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from flux.domains.sources.board import Row
 from flux.metrics import REGISTRY
 from flux.transport.conditional import names_tag
 from flux.transport.http import Request, Response
@@ -36,13 +38,20 @@ class Site:
     Args:
         page: the built page's files by path.
         readiness: the conditions of readiness, asked for at each ``/readyz``.
+        sources: how the real sources of this process are, asked for at each ``/readyz?verbose``. One that
+            is down is no reason to be unready: what is there is served, and no replica would do better.
     """
 
     page: Mapping[str, StaticFile]
     readiness: Callable[[], Sequence[Check]]
+    sources: Callable[[], Sequence[Row]] = tuple
 
     def __call__(self, request: Request) -> Response:
-        """Answer a request; never raises, never waits."""
+        """Answer a request; never waits.
+
+        Raises:
+            RequestError: the query has too many fields.
+        """
         if request.method not in ("GET", "HEAD"):
             refusal = Response.text(405)
             return Response(refusal.status, refusal.body, (*refusal.headers, (b"allow", b"GET, HEAD")))
@@ -50,7 +59,7 @@ class Site:
             case "/livez":
                 return Response(200, b'{"status":"alive"}\n', JSON)
             case "/readyz":
-                return self._readyz()
+                return self._readyz(verbose="verbose" in request.query)
             case "/metrics":
                 return Response(
                     200, generate_latest(REGISTRY), ((b"content-type", CONTENT_TYPE_LATEST.encode()),)
@@ -58,13 +67,15 @@ class Site:
             case path:
                 return self._file(path, request)
 
-    def _readyz(self) -> Response:
+    def _readyz(self, *, verbose: bool) -> Response:
         checks = self.readiness()
         ready = all(check.ok for check in checks)
-        body = {
+        body: dict[str, Any] = {
             "status": "ready" if ready else "not ready",
             "checks": {c.name: {"ok": c.ok} | ({} if c.ok else {"reason": c.reason}) for c in checks},
         }
+        if verbose:
+            body["sources"] = [_shown(row) for row in self.sources()]
         return Response(200 if ready else 503, msgspec.json.encode(body) + b"\n", JSON)
 
     def _file(self, path: str, request: Request) -> Response:
@@ -76,3 +87,17 @@ class Site:
         if etag and names_tag(request, etag):
             return Response(304, b"", headers)
         return Response(file.status, file.body, headers)
+
+
+def _shown(row: Row) -> dict[str, str]:
+    """Return a source as JSON has it, field by field: what a row may come to hold is not shown unasked."""
+    fields = {
+        "name": row.name,
+        "domain": row.domain,
+        "state": row.state.value,
+        "breaker": row.breaker.value,
+        "since": row.since,
+        "reason": row.reason,
+        "lastAnswer": row.last_answer,
+    }
+    return {name: value for name, value in fields.items() if value}

@@ -2,9 +2,12 @@
 
 import io
 
+import pytest
+from attrs import evolve
 from rich.console import Console
 
-from flux.banner import Banner
+from flux.banner import Banner, modes
+from flux.domains.providers import ProviderOptions
 
 
 def shown(banner: Banner) -> str:
@@ -43,3 +46,34 @@ def test_a_fact_with_brackets_is_shown_as_it_is() -> None:
     )
     assert "http://[::1]:80/readyz" in shown(banner)
     assert "[::1]:9" in shown(banner)
+
+
+DOMAINS = ("weather", "crypto", "news", "stock")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (ProviderOptions(), "simulated"),
+        (ProviderOptions(mode="auto"), "auto"),
+        (ProviderOptions(weather="real"), "simulated; weather: real"),
+        (ProviderOptions(mode="auto", news="simulated", stock="real"), "auto; news: simulated, stock: real"),
+        (ProviderOptions(mode="auto", weather="auto"), "auto"),
+        (ProviderOptions(weather="real", crypto="real", news="real", stock="real"), "real"),
+        (
+            ProviderOptions(weather="real", crypto="auto", news="auto", stock="real"),
+            "weather: real, crypto: auto, news: auto, stock: real",
+        ),
+    ],
+)
+def test_the_modes_are_told_in_short(options: ProviderOptions, text: str) -> None:
+    """One word where all domains are alike; else the exceptions by name."""
+    assert modes(options, DOMAINS) == text
+
+
+def test_the_modes_are_those_of_the_processs_own_domains() -> None:
+    """A process of one service tells its own; one that fetches nothing has no such line."""
+    assert modes(ProviderOptions(mode="auto", news="real"), ["news"]) == "real"
+    assert modes(ProviderOptions(mode="auto"), []) == ""
+    assert "Providers" in shown(BANNER)
+    assert "Providers" not in shown(evolve(BANNER, providers=""))

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from flux.bff.options import BffOptions
-from flux.domains.providers import SimulationOptions
+from flux.domains.providers import ProviderOptions, SimulationOptions
 from flux.errors import SettingsError
 from flux.settings import Settings, load_settings
 
@@ -78,6 +78,11 @@ def test_the_environment_gives_every_kind_of_value():
         FLUX_BFF__INTERVALS='{"weather.service.command.fetch": 30}',
         FLUX_LOGS__JSON="true",
         FLUX_RUNTIME_DIR="~/run",
+        FLUX_PROVIDERS__FEEDS="https://news.example/rss, http://127.0.0.1:8080/feed.xml",
+        FLUX_PROVIDERS__SYMBOLS="AAPL,BRK.B",
+        FLUX_PROVIDERS__URLS='{"open-meteo": "http://127.0.0.1:1", "coinbase": "ws://[::1]:2/feed"}',
+        FLUX_PROVIDERS__MODE="AUTO",
+        FLUX_PROVIDERS__STOCK="Real",
     )
     assert settings.http.cors_origins == ("https://a.example", "http://localhost:3000")
     assert settings.kafka.bootstrap_servers == "kafka-1:9092,[::1]:9093"
@@ -90,6 +95,11 @@ def test_the_environment_gives_every_kind_of_value():
     assert settings.bff.intervals == {"weather.service.command.fetch": 30.0}
     assert settings.logs.json is True
     assert settings.runtime_dir == Path.home() / "run"
+    providers = settings.providers
+    assert providers.feeds == ("https://news.example/rss", "http://127.0.0.1:8080/feed.xml")
+    assert providers.symbols == ("AAPL", "BRK.B")
+    assert providers.urls == {"open-meteo": "http://127.0.0.1:1", "coinbase": "ws://[::1]:2/feed"}
+    assert (providers.mode_of("news"), providers.mode_of("stock")) == ("auto", "real")
 
 
 def test_the_file_gives_every_kind_of_value():
@@ -146,7 +156,12 @@ def test_the_sections_are_what_the_parts_take():
     """The BFF's and the providers' own options, so that a default stands in one place."""
     assert isinstance(Settings().bff, BffOptions)
     assert isinstance(Settings().simulation, SimulationOptions)
-    for mine, theirs in ((Settings().bff, BffOptions()), (Settings().simulation, SimulationOptions())):
+    assert isinstance(Settings().providers, ProviderOptions)
+    for mine, theirs in (
+        (Settings().bff, BffOptions()),
+        (Settings().simulation, SimulationOptions()),
+        (Settings().providers, ProviderOptions()),
+    ):
         assert attrs.asdict(mine) == attrs.asdict(theirs)
 
 
@@ -193,6 +208,23 @@ def test_secrets_are_never_shown():
         ("bff.jitter", "1", "must be < 1"),
         ("bff.scheduler", "maybe", "must be true or false"),
         ("bff.replay", "many", "must be a whole number"),
+        ("providers.mode", "reel", "must be one of real, simulated, auto"),
+        ("providers.crypto", "none", "must be one of real, simulated, auto"),
+        ("providers.weather_source", "wttr", "must be one of open-meteo, weatherapi"),
+        ("providers.news_source", "twitter", "must be one of rss, gdelt, newsdata"),
+        ("providers.feeds", "ftp://news.example/rss", "must be at most 20 http or https URLs"),
+        ("providers.feeds", "https:///rss", "must be at most 20 http or https URLs"),
+        ("providers.feeds", "https://news.example:99999/rss", "must be at most 20 http or https URLs"),
+        ("providers.symbols", "aapl", "must be at most 25 symbols such as AAPL or BRK.B"),
+        ("providers.symbols", "AAPL&token=1", "must be at most 25 symbols such as AAPL or BRK.B"),
+        ("providers.symbols", "A," * 26, "must be at most 25 symbols such as AAPL or BRK.B"),
+        ("providers.urls", '{"finnhub": "file:///etc/passwd"}', "finnhub must be a URL such as https://"),
+        ("providers.urls", '{"finnhub": "127.0.0.1:80"}', "finnhub must be a URL such as https://"),
+        ("providers.urls", '{"Finnhub API": "http://a"}', "must have names of sources such as open-meteo"),
+        ("providers.urls", '["http://a"]', "must be a JSON object of plain values"),
+        ("providers.patience", "0", "must be from 0.1 to 2"),
+        ("providers.patience", "2.5", "must be from 0.1 to 2"),
+        ("providers.keep", "-1", "must be from 0 to 604800"),
         ("supervisor.drain_deadline", "0", "must be from 0.1 to 600"),
         ("logs.level", "loud", "must be one of debug, info, warning, error, critical"),
         ("logs.json", "2", "must be true or false"),

@@ -1,8 +1,12 @@
 """What the door serves besides Socket.IO: the page, liveness, readiness, metrics."""
 
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 
+from flux.domains.sources import Board
+from flux.domains.sources.breaker import BreakerState
 from flux.site import Check, Site
 from flux.transport.http import Request, Response
 from flux.web import StaticFile
@@ -71,6 +75,75 @@ def test_readiness_names_what_is_missing_and_why() -> None:
 def test_readiness_is_200_when_all_holds() -> None:
     """Load balancers look at the status alone."""
     assert get("/readyz", Check("kafka", True)).status == 200
+
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def ill_board() -> Board:
+    """A board with a source in each state."""
+    board = Board(now=lambda: NOON)
+    board.health("test-new", "news")
+    board.health("test-up", "weather").answered()
+    down = board.health("test-down", "crypto")
+    down.answered()
+    down.failed("Test Down did not answer in time")
+    down.breaker_is(BreakerState.OPEN)
+    board.health("test-keyless", "stock").missing("set providers.test_key")
+    return board
+
+
+@pytest.mark.parametrize("query", ["verbose", "verbose=", "verbose=1", "pretty&verbose"])
+def test_verbose_readiness_tells_how_the_sources_are(query: str) -> None:
+    """State, breaker, since when, why, last answer; a source that is down makes nobody unready."""
+    ill = Site(PAGE, lambda: [Check("kafka", True)], ill_board().rows)
+    response = ill(Request("GET", f"/readyz?{query}"))
+    time = "2026-01-01T12:00:00.000Z"
+    assert response.status == 200
+    assert msgspec.json.decode(response.body) == {
+        "status": "ready",
+        "checks": {"kafka": {"ok": True}},
+        "sources": [
+            {"name": "test-new", "domain": "news", "state": "not asked yet", "breaker": "closed"},
+            {
+                "name": "test-up",
+                "domain": "weather",
+                "state": "up",
+                "breaker": "closed",
+                "since": time,
+                "lastAnswer": time,
+            },
+            {
+                "name": "test-down",
+                "domain": "crypto",
+                "state": "down",
+                "breaker": "open",
+                "since": time,
+                "reason": "Test Down did not answer in time",
+                "lastAnswer": time,
+            },
+            {
+                "name": "test-keyless",
+                "domain": "stock",
+                "state": "not set up",
+                "breaker": "closed",
+                "since": time,
+                "reason": "set providers.test_key",
+            },
+        ],
+    }
+
+
+def test_readiness_is_verbose_only_when_asked() -> None:
+    """Load balancers get as little as before; an unready process tells of its sources, too."""
+    ill = Site(PAGE, lambda: [Check("kafka", False, "away")], ill_board().rows)
+    for target, told in (("/readyz", False), ("/readyz?x=verbose", False), ("/readyz?verbose", True)):
+        response = ill(Request("GET", target))
+        assert response.status == 503
+        assert ("sources" in msgspec.json.decode(response.body)) is told
+    assert msgspec.json.decode(get("/readyz?verbose").body)["sources"] == []
+    assert get("/readyz?verbose", method="HEAD").status == 200
+    assert get("/readyz?verbose", method="POST").status == 405
 
 
 def test_metrics_are_prometheus_text() -> None:

@@ -17,7 +17,7 @@ class Shown:
 
     Args:
         payload: the socket payload's JSON.
-        stale: whether it is past its feed's ttl; the payload then says so.
+        stale: whether it is past its feed's ttl, or a refresh has failed since; the payload then says so.
     """
 
     payload: msgspec.Raw
@@ -90,8 +90,9 @@ class Snapshots:
     def get(self, feed: SnapshotFeed, key: str, now: datetime) -> Shown | None:
         """Return the snapshot as it is to be shown now, or None where there is none.
 
-        A fresh one costs no encoding. Past the feed's ttl its payload has one more field,
-        ``stale: {since, reason}``: when the state was taken, and the message of a failure that came since.
+        A fresh one costs no encoding. Where a refresh has failed since, or past the feed's ttl, its payload
+        has one more field, ``stale: {since, reason}``: when the state was taken, which tells its age, and the
+        failure's message, or that no update came.
 
         Args:
             feed: whose state.
@@ -103,10 +104,10 @@ class Snapshots:
         if entries is None or entry is None or entry.version is None:
             return None
         entries.move_to_end(key)
-        if now - entry.version.time <= timedelta(seconds=feed.ttl):
+        failed = entry.failure is not None and entry.failure.version > entry.version
+        if not failed and now - entry.version.time <= timedelta(seconds=feed.ttl):
             return Shown(msgspec.Raw(entry.payload), stale=False)
         since = iso_time(entry.version.time)
-        failed = entry.failure is not None and entry.failure.version > entry.version
         reason = entry.failure.message if failed and entry.failure is not None else f"no update since {since}"
         stale = msgspec.json.encode({"since": since, "reason": reason})
         # The payload is an object that is not empty, so a field can be put before its closing brace.

@@ -72,6 +72,58 @@ def check_config(_instance: object, _attribute: object, value: Mapping[str, str]
         raise ValueError("must not have bootstrap.servers; that is kafka.bootstrap_servers")
 
 
+KEY_LIMIT = 256
+"""Characters of a source's key; those that sources give out have 20 to 60."""
+
+
+def check_key(_instance: object, _attribute: object, value: str) -> None:
+    """Accept what can stand in a header or a query: one word of printable ASCII."""
+    if not re.fullmatch(rf"[!-~]{{1,{KEY_LIMIT}}}", value):
+        raise ValueError(f"must be 1 to {KEY_LIMIT} printable ASCII characters without spaces")
+
+
+SYMBOLS = 25
+"""Shares that can be asked for; once a minute each, they keep within Finnhub's free plan."""
+
+
+def check_symbols(_instance: object, _attribute: object, value: tuple[str, ...]) -> None:
+    """Accept symbols of shares as exchanges write them: AAPL, BRK.B, VOD.L."""
+    if len(value) > SYMBOLS or not all(re.fullmatch(r"[A-Z0-9][A-Z0-9.:\-]{0,19}", each) for each in value):
+        raise ValueError(f"must be at most {SYMBOLS} symbols such as AAPL or BRK.B")
+
+
+FEEDS = 20
+"""News feeds that are read."""
+
+
+def check_feeds(_instance: object, _attribute: object, value: tuple[str, ...]) -> None:
+    """Accept addresses on the web."""
+    if len(value) > FEEDS or not all(_is_url(each, ("http", "https")) for each in value):
+        raise ValueError(f"must be at most {FEEDS} http or https URLs such as https://example.org/feed.xml")
+
+
+def check_urls(_instance: object, _attribute: object, value: Mapping[str, str]) -> None:
+    """Accept addresses by source name; a WebSocket feed's begins with ws or wss."""
+    for name, url in value.items():
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
+            raise ValueError("must have names of sources such as open-meteo")
+        if not _is_url(url, ("http", "https", "ws", "wss")):
+            raise ValueError(f"{name} must be a URL such as https://example.org (http, https, ws or wss)")
+
+
+def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
+    """Return whether a text is an absolute URL without a user: a password does not belong there."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = len(text) <= 2_000 and re.fullmatch(r"[!-~]+", text) is not None
+    return (
+        bool(plain and parts.scheme in schemes and parts.hostname and "@" not in parts.netloc) and port != 0
+    )
+
+
 def suggestion(name: str, candidates: Iterable[str], *, cutoff: float = 0.6) -> str:
     """Return ``; did you mean X?`` with the nearest of the known names, or nothing if none is near.
 

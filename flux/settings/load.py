@@ -1,4 +1,4 @@
-"""Reading the settings: file, environment and options into the tree; every mistake is one clear line."""
+"""Reading the settings: files, environment and options into the tree; every mistake is one clear line."""
 
 import json
 import math
@@ -16,6 +16,7 @@ from attrs import frozen
 
 from flux.errors import SettingsError
 from flux.settings.checks import suggestion
+from flux.settings.secrets import DIRECTORY_VARIABLE, read_secret, secrets_directory
 from flux.settings.tree import Settings
 
 PREFIX = "FLUX_"
@@ -40,16 +41,43 @@ def load_settings(
     Raises:
         SettingsError: one line that names the setting, its value, where it came from, and what is allowed.
     """
-    environment = os.environ if environ is None else environ
+    given = _given(config_file, overrides or {}, os.environ if environ is None else environ)
+    return _build(given.values())
+
+
+def setting_origins(
+    config_file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Return where each setting that is given comes from: a file, a variable, the command line.
+
+    Args:
+        config_file: as for `load_settings`.
+        overrides: likewise.
+        environ: likewise.
+
+    Raises:
+        SettingsError: a source cannot be read.
+    """
+    given = _given(config_file, overrides or {}, os.environ if environ is None else environ)
+    return {path: entry.origin for path, entry in given.items()}
+
+
+def _given(
+    config_file: Path | None, overrides: Mapping[str, Any], environment: Mapping[str, str]
+) -> "dict[str, _Given]":
     given: dict[str, _Given] = {}
     for source in (
         _from_file(config_file, environment),
+        _from_secret_files(environment),
         _from_environment(environment),
-        _from_options(overrides or {}),
+        _from_options(overrides),
     ):
         for entry in source:
             given[entry.path] = entry
-    return _build(given.values())
+    return given
 
 
 @frozen
@@ -70,6 +98,17 @@ class _Setting:
         return PREFIX + self.path.upper().replace(".", "__")
 
     @property
+    def secret_file(self) -> str | None:
+        """What its file in the directory of secrets is called; None where it is no secret."""
+        name = self.attribute.metadata.get("secret")
+        return None if not name else f"flux_{name if isinstance(name, str) else self.attribute.name}"
+
+    @property
+    def file_variable(self) -> str:
+        """The environment variable that names its file."""
+        return self.variable + "_FILE"
+
+    @property
     def is_table(self) -> bool:
         """Whether its value is a table of free names."""
         return get_origin(self.kind) is Mapping
@@ -87,6 +126,8 @@ def _all_settings() -> Iterator[_Setting]:
 _SETTINGS = {setting.path: setting for setting in _all_settings()}
 _SECTIONS = {setting.section for setting in _SETTINGS.values() if setting.section}
 _BY_VARIABLE = {setting.variable: setting for setting in _SETTINGS.values()}
+_SECRETS = [setting for setting in _SETTINGS.values() if setting.secret_file]
+_OTHER_VARIABLES = {FILE_VARIABLE, DIRECTORY_VARIABLE, *(setting.file_variable for setting in _SECRETS)}
 
 
 @frozen
@@ -142,17 +183,36 @@ def _entry(path: str, value: Any, origin: str, candidates: Iterable[str]) -> _Gi
     return _Given(path, value, origin)
 
 
+def _from_secret_files(environment: Mapping[str, str]) -> Iterator[_Given]:
+    directory = secrets_directory(environment)
+    for setting in _SECRETS:
+        variable = setting.file_variable
+        named = environment.get(variable)
+        if named and environment.get(setting.variable):
+            raise SettingsError(f"{setting.path}: {setting.variable} and {variable} are both set; take one")
+        if named:
+            path = Path(named).expanduser()
+        elif directory:
+            path = directory / str(setting.secret_file)
+        else:
+            continue
+        origin = f"{setting.path} (from {variable})" if named else setting.path
+        text = read_secret(path, origin, needed=bool(named))
+        if text is not None:
+            yield _Given(setting.path, text, str(path), is_text=True)
+
+
 def _from_environment(environment: Mapping[str, str]) -> Iterator[_Given]:
     sections = tuple(f"{PREFIX}{section.upper()}_" for section in _SECTIONS)
     for name, text in sorted(environment.items()):
-        if not name.startswith(PREFIX) or name == FILE_VARIABLE:
+        if not name.startswith(PREFIX) or name in _OTHER_VARIABLES:
             continue
         if setting := _BY_VARIABLE.get(name):
             if text:
                 yield _Given(setting.path, text, name, is_text=True)
             continue
         # Other names with the prefix may be another program's; a near miss is a mistake.
-        near = suggestion(name, [*_BY_VARIABLE, FILE_VARIABLE], cutoff=0.85)
+        near = suggestion(name, [*_BY_VARIABLE, *_OTHER_VARIABLES], cutoff=0.85)
         if name.startswith(sections) or near:
             raise SettingsError(
                 f"{name} (from the environment): no such setting{near or suggestion(name, _BY_VARIABLE)}"
@@ -202,6 +262,7 @@ def _refusal(setting: _Setting, entry: _Given, allowed: str) -> SettingsError:
 def _shown(entry: _Given) -> str:
     plain = entry.is_text and str(entry.value).isprintable()
     text = str(entry.value) if plain else repr(entry.value)
+    text = re.sub(r"//[^/@\s]*@", "//***@", text)  # a URL's user and password
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 

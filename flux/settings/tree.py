@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen, validators
+from attrs import converters, field, frozen, validators
 
 from flux.bff.options import BffOptions
 from flux.domains.crypto.coins import COINS
@@ -14,16 +14,24 @@ from flux.logs import LEVELS
 from flux.settings.checks import (
     between,
     check_config,
+    check_feeds,
     check_host,
+    check_key,
     check_networks,
     check_origins,
     check_servers,
+    check_symbols,
+    check_urls,
     suggestion,
 )
 
 
 def _masked(value: Mapping[str, str]) -> str:
     return repr(dict.fromkeys(value, "***"))
+
+
+def _masked_key(value: str | None) -> str:
+    return "None" if value is None else "'***'"
 
 
 def _lower(value: str) -> str:
@@ -75,7 +83,7 @@ class KafkaSettings:
 
     bootstrap_servers: str | None = field(default=None, validator=validators.optional(check_servers))
     config: Mapping[str, str] = field(
-        factory=dict, validator=check_config, repr=_masked, metadata={"secret": True}
+        factory=dict, validator=check_config, repr=_masked, metadata={"secret": "kafka_config"}
     )
     message_timeout: float = field(default=10.0, validator=between(0.1, 3_600))  # seconds
 
@@ -97,9 +105,13 @@ class SimulationSettings(SimulationOptions):
     fetch_delay: float = field(default=0.0, validator=between(0, 60))  # seconds
 
 
-_MODES = [mode.value for mode in Mode]
-_MODE: Any = validators.in_(_MODES)
-_OWN_MODE: Any = validators.optional(validators.in_(_MODES))
+_MODES = tuple(mode.value for mode in Mode)
+_OWN_MODE: Any = field(
+    default=None, converter=converters.optional(_lower), validator=validators.optional(validators.in_(_MODES))
+)
+_KEY: Any = field(
+    default=None, validator=validators.optional(check_key), repr=_masked_key, metadata={"secret": True}
+)
 
 
 @frozen(kw_only=True)
@@ -109,13 +121,36 @@ class ProviderSettings(ProviderOptions):
     Args:
         mode: real, simulated, or auto: real, and simulated (marked so) while there is nothing real to show.
         weather, crypto, news, stock: a domain's own mode.
+        weather_source: open-meteo, or weatherapi.
+        news_source: rss, gdelt, or newsdata.
+        feeds: URLs of the RSS or Atom feeds, at most 20; none: those that Flux knows.
+        symbols: the shares that are asked for, at most 25; none: those that Flux knows.
+        coingecko_key, weatherapi_key, newsdata_key, finnhub_key: secret; may stand in secret files.
+        urls: by source name, another address: of a mirror, or a fake.
+        patience: how long auto waits for the first real answer, seconds.
+        keep: how long auto shows the last real data of a source that fails, seconds.
     """
 
-    mode: str = field(default=Mode.SIMULATED.value, converter=_lower, validator=_MODE)
-    weather: str | None = field(default=None, validator=_OWN_MODE)
-    crypto: str | None = field(default=None, validator=_OWN_MODE)
-    news: str | None = field(default=None, validator=_OWN_MODE)
-    stock: str | None = field(default=None, validator=_OWN_MODE)
+    mode: str = field(default=Mode.SIMULATED.value, converter=_lower, validator=validators.in_(_MODES))
+    weather: str | None = _OWN_MODE
+    crypto: str | None = _OWN_MODE
+    news: str | None = _OWN_MODE
+    stock: str | None = _OWN_MODE
+    weather_source: str = field(
+        default="open-meteo", converter=_lower, validator=validators.in_(("open-meteo", "weatherapi"))
+    )
+    news_source: str = field(
+        default="rss", converter=_lower, validator=validators.in_(("rss", "gdelt", "newsdata"))
+    )
+    feeds: tuple[str, ...] = field(default=(), validator=check_feeds)
+    symbols: tuple[str, ...] = field(default=(), validator=check_symbols)
+    coingecko_key: str | None = _KEY
+    weatherapi_key: str | None = _KEY
+    newsdata_key: str | None = _KEY
+    finnhub_key: str | None = _KEY
+    urls: Mapping[str, str] = field(factory=dict, validator=check_urls)
+    patience: float = field(default=1.5, validator=between(0.1, 2))  # seconds; 2 s until something is shown
+    keep: float = field(default=3_600.0, validator=between(0, 604_800))  # seconds
 
 
 _LONGEST = {command.topic.name: command.answer.ttl / 2 for domain in DOMAINS for command in domain.commands}

@@ -91,13 +91,32 @@ def test_stale_past_the_ttl(snapshots: Snapshots) -> None:
     assert "stale" not in shown(snapshots, seconds=WEATHER.ttl + 1)
 
 
-def test_stale_names_the_failure(snapshots: Snapshots) -> None:
-    """Where the refresh failed, its message is the reason; a later success clears it."""
+def test_a_failure_marks_the_state_stale_at_once(snapshots: Snapshots) -> None:
+    """Well within the ttl: since when, and the failure's message; past the ttl the message stands, too."""
     snapshots.store(WEATHER, "delhi", version(0), payload(1))
     assert snapshots.fail(WEATHER, "delhi", version(5), 'the "source" is ill')
+    for seconds in (5, WEATHER.ttl + 1):
+        assert shown(snapshots, seconds=seconds) == {
+            "status": "success",
+            "data": 1,
+            "stale": {"since": "2026-01-01T00:00:00.000Z", "reason": 'the "source" is ill'},
+        }
+    assert snapshots.fail(WEATHER, "delhi", version(8), "still ill")
+    assert shown(snapshots, seconds=8)["stale"]["reason"] == "still ill"
+    found = snapshots.get(WEATHER, "delhi", time(8))
+    assert found is not None
+    assert found.stale
+
+
+def test_a_success_after_the_failure_is_fresh(snapshots: Snapshots) -> None:
+    """Recovery clears the mark, and the old failure is no reason later; a late success clears nothing."""
+    snapshots.store(WEATHER, "delhi", version(0), payload(1))
+    snapshots.fail(WEATHER, "delhi", version(5), "ill")
+    assert snapshots.store(WEATHER, "delhi", version(4), payload(2))
+    stale = shown(snapshots, seconds=6)
+    assert (stale["data"], stale["stale"]["since"]) == (2, "2026-01-01T00:00:04.000Z")
+    assert snapshots.store(WEATHER, "delhi", version(6), payload(3))
     assert "stale" not in shown(snapshots, seconds=6)
-    assert shown(snapshots, seconds=WEATHER.ttl + 1)["stale"]["reason"] == 'the "source" is ill'
-    snapshots.store(WEATHER, "delhi", version(6), payload(2))
     assert shown(snapshots, seconds=WEATHER.ttl + 10)["stale"]["reason"].startswith("no update since")
 
 
@@ -138,7 +157,10 @@ events = st.lists(
 
 @given(events)
 def test_shown_state_never_goes_back_in_time(history: list[tuple[str, int, int]]) -> None:
-    """Whatever order events come in, what is shown only moves forward, and ends at the newest success."""
+    """Whatever order events come in, what is shown only moves forward, and ends at the newest success.
+
+    It is marked stale just while a failure is known that is newer.
+    """
     snapshots = Snapshots(3)
     newest: Version | None = None
     for number, (status, seconds, offset) in enumerate(history):
@@ -153,6 +175,8 @@ def test_shown_state_never_goes_back_in_time(history: list[tuple[str, int, int]]
             assert newest is not None
             assert event <= newest
         if newest is not None:
+            failed = any(s == "error" and version(t, o) > newest for s, t, o in history[: number + 1])
             assert shown(snapshots)["data"] == current
+            assert ("stale" in shown(snapshots)) == failed
     successes = [version(s, o) for status, s, o in history if status == "success"]
     assert newest == (max(successes) if successes else None)

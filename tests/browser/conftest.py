@@ -49,6 +49,15 @@ def own_flux(browser: Browser, tmp_path: Path) -> Iterator[Flux]:
 
 
 @pytest.fixture
+def quiet_flux(browser: Browser, tmp_path: Path) -> Iterator[Flux]:
+    """A Flux whose ticks and, after the first round, snapshots are the test's own."""
+    flux = Flux(tmp_path, settings={"SIMULATION__TICKER_RATE": "0.001"})
+    flux.start()
+    yield flux
+    flux.stop()
+
+
+@pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A fresh page of a desktop's size, with a profile of its own."""
     with browser.new_context(viewport={"width": 1440, "height": 900}) as context:

@@ -80,6 +80,55 @@ def test_the_page_survives_a_restart_of_the_server(page: Page, own_flux: Flux) -
     expect(price).not_to_have_text(price.inner_text(), timeout=PATIENCE)
 
 
+def test_an_outage_of_a_source_is_shown_beside_its_last_good_data(page: Page, quiet_flux: Flux) -> None:
+    """Who is there and who comes later see the same: the data, since when it is old, and why."""
+    page.goto(quiet_flux.url)
+    stocks = page.get_by_test_id("stocks")
+    expect(stocks).to_have_attribute("data-state", "ready", timeout=PATIENCE)
+    rows = stocks.get_by_test_id("stock-row").all_inner_texts()
+    outage = {"status": "error", "source": "finnhub", "message": "Finnhub cannot be reached"}
+    quiet_flux.publish("stock.service.event.updated", outage)
+    for visit in ("there", "later"):
+        if visit == "later":
+            page.reload()
+        expect(stocks).to_have_attribute("data-state", "stale", timeout=PATIENCE)
+        expect(stocks.locator(".note")).to_have_text(
+            re.compile(r"^Out of date since .+: Finnhub cannot be reached$")
+        )
+        assert stocks.get_by_test_id("stock-row").all_inner_texts() == rows
+        expect(stocks.locator(".badge")).to_have_text("simulated")
+    share = {"symbol": "AAPL", "name": "Apple", "price": 275.5, "changePercent": 1.5, "currency": "USD"}
+    quiet_flux.publish(
+        "stock.service.event.updated", {"status": "success", "source": "finnhub", "data": [share]}
+    )
+    expect(stocks).to_have_attribute("data-state", "ready")
+    expect(stocks.locator(".note")).to_be_hidden()
+    expect(stocks.locator(".source")).to_have_text("finnhub")
+    expect(stocks.get_by_test_id("stock-row")).to_have_count(1)
+
+
+def test_prices_of_one_source_never_stand_under_the_name_of_another(page: Page, quiet_flux: Flux) -> None:
+    """When the real feed takes over, what was simulated goes from the tape."""
+
+    def ticks(source: str, *products: str) -> list[dict[str, object]]:
+        made = []
+        for product in products:
+            data = {"type": "ticker", "product_id": product, "price": "100.5", "open_24h": "100"}
+            made.append({"status": "success", "source": source, "data": data})
+        return made
+
+    page.goto(quiet_flux.url)
+    expect(page.get_by_test_id("stocks")).to_have_attribute("data-state", "ready", timeout=PATIENCE)
+    tape = page.get_by_test_id("ticker")
+    quiet_flux.publish("crypto.ticker.event.updated", *ticks("simulated", "AAA-USD", "BBB-USD"))
+    expect(tape.locator("[data-product=BBB-USD]")).to_be_visible()
+    expect(tape.locator(".badge")).to_have_text("simulated")
+    quiet_flux.publish("crypto.ticker.event.updated", *ticks("coinbase", "AAA-USD"))
+    expect(tape.locator(".source")).to_have_text("coinbase")
+    expect(tape.locator("[data-product=BBB-USD]")).to_have_count(0)
+    expect(tape.get_by_test_id("ticker-row")).to_have_count(1)
+
+
 def test_a_phone_shows_it_without_sideways_scrolling(browser: Browser, flux_url: str) -> None:
     """At 390 pixels nothing is wider than the screen, in the dark scheme too."""
     with browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark") as context:

@@ -62,7 +62,7 @@ export class Card<T> {
     const badges: HTMLElement[] = [];
     if (section.source === "simulated") {
       const badge = make("span", "badge simulated", "simulated");
-      badge.title = "Made-up figures: no live provider is set";
+      badge.title = "Made-up figures: no live source is set, or it has no answer";
       badges.push(badge);
     } else if (section.source) {
       badges.push(make("span", "source", section.source));

@@ -13,6 +13,11 @@ export class Frames<V> {
     private readonly schedule: (callback: () => void) => void = (callback) => requestAnimationFrame(callback),
   ) {}
 
+  /** Forget what has not been drawn yet. */
+  clear(): void {
+    this.waiting.clear();
+  }
+
   /** Take a value; an earlier one of the same key that was not drawn yet is dropped. */
   put(key: string, value: V): void {
     this.waiting.set(key, value);

@@ -18,7 +18,8 @@ export function waiting<T>(message = ""): Section<T> {
 
 /**
  * Apply a payload. What was shown stays through `loading` and `error`: old figures marked as such tell
- * more than none.
+ * more than none. An error marks them as the server does for those who come later: out of date, since
+ * they were taken, because of the error.
  *
  * @param narrow turns the payload's data into what the section shows, or null where it is unusable.
  */
@@ -29,7 +30,8 @@ export function apply<T>(section: Section<T>, payload: Envelope, narrow: (data: 
   const data = payload.status === "success" ? narrow(payload.data) : null;
   if (data === null) {
     const message = payload.message || "No data can be had at the moment.";
-    return { ...section, phase: "error", message };
+    if (section.data === null) return { ...section, phase: "error", message };
+    return { ...section, phase: "ready", message: "", stale: { since: section.timestamp, reason: message } };
   }
   const { source, timestamp, stale } = payload;
   return { phase: "ready", data, message: "", source, timestamp, stale };

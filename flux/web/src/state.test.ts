@@ -10,7 +10,8 @@ const list = (data: unknown) => (Array.isArray(data) ? (data as number[]) : null
 const clock = () => "14:05";
 
 describe("a section", () => {
-  const ready = apply(waiting<number[]>(), envelope({ status: "success", data: [1], source: "simulated" }), list);
+  const taken = { status: "success", data: [1], source: "simulated", timestamp: "2026-01-31T10:00:00Z" };
+  const ready = apply(waiting<number[]>(), envelope(taken), list);
 
   it("shows data once it succeeded", () => {
     expect(state(ready)).toBe("ready");
@@ -18,11 +19,22 @@ describe("a section", () => {
     expect(ready.source).toBe("simulated");
   });
 
-  it("keeps what it shows through an error, and says so", () => {
+  it("keeps what it shows through an error, marked out of date with the reason", () => {
     const failed = apply(ready, envelope({ status: "error", message: "no answer" }), list);
-    expect(state(failed)).toBe("error");
+    expect(state(failed)).toBe("stale");
     expect(failed.data).toEqual([1]);
+    expect(failed.source).toBe("simulated");
+    expect(note(failed, clock)).toBe("Out of date since 14:05: no answer");
+    const again = apply(failed, envelope({ status: "error", message: "still none" }), list);
+    expect(again.stale).toEqual({ since: taken.timestamp, reason: "still none" });
+    expect(state(apply(again, envelope(taken), list))).toBe("ready");
+  });
+
+  it("shows the error where there is nothing else to show", () => {
+    const failed = apply(waiting<number[]>("wait"), envelope({ status: "error", message: "no answer" }), list);
+    expect(state(failed)).toBe("error");
     expect(note(failed, clock)).toBe("no answer");
+    expect(state(apply(failed, envelope(taken), list))).toBe("ready");
   });
 
   it("keeps what it shows through loading", () => {
@@ -38,9 +50,12 @@ describe("a section", () => {
   });
 
   it("treats data that it cannot read, and what is no envelope, as an error", () => {
-    expect(state(apply(ready, envelope({ status: "success", data: 7 }), list))).toBe("error");
+    const unread = { status: "success", data: 7 };
+    expect(state(apply(waiting<number[]>(), envelope(unread), list))).toBe("error");
+    expect(state(apply(ready, envelope(unread), list))).toBe("stale");
     for (const junk of [null, 7, "text", [], {}, { status: "fine" }]) {
-      expect(apply(ready, envelope(junk), list).message).not.toBe("");
+      expect(apply(waiting<number[]>(), envelope(junk), list).message).not.toBe("");
+      expect(apply(ready, envelope(junk), list).stale?.reason).not.toBe("");
     }
   });
 });
@@ -83,6 +98,18 @@ describe("coalescing", () => {
     queue.put("odd", 1);
     frames.pop()?.();
     expect(drawn).toEqual([[["even", 998], ["odd", 999]], [["odd", 1]]]);
+  });
+
+  it("forgets what waits", () => {
+    const frames: (() => void)[] = [];
+    const drawn: [string, number][] = [];
+    const queue = new Frames<number>((values) => drawn.push(...values), (callback) => frames.push(callback));
+    queue.put("old", 1);
+    queue.clear();
+    queue.put("new", 2);
+    expect(frames.length).toBe(1);
+    frames.pop()?.();
+    expect(drawn).toEqual([["new", 2]]);
   });
 });
 

@@ -50,8 +50,13 @@ export class Ticker {
     const value = tick(data);
     if (!value) return;
     if (timestamp) this.latest = timestamp;
-    if (source !== this.source || this.root.dataset.state !== "ready") {
+    if (source !== this.source) {
+      // The prices of one source must not stand under the name of another.
+      this.frames.clear();
+      this.rows.clear();
       this.source = source;
+      this.note("ready", "");
+    } else if (this.root.dataset.state !== "ready") {
       this.note("ready", "");
     }
     this.frames.put(value.product, value);

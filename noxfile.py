@@ -65,6 +65,13 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def live(session: nox.Session) -> None:
+    """Ask every real source over the network, which no test does: nox -s live -- [options of flux doctor]."""
+    prepare(session, "runtime", page=True)
+    session.run("flux", "doctor", "--live", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure the Socket.IO server beside others, or the Kafka bus: nox -s bench -- [kafka] [options]."""
     prepare(session, "runtime", page=True)

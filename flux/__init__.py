@@ -3,7 +3,9 @@
 The layers, top down; a module imports only from its own package or from below
 (``tests/test_layers.py`` asserts it):
 
-* ``flux.__main__``, ``flux.cli``: the commands ``run``, ``bff``, ``service``, ``topics``, ``tail``.
+* ``flux.__main__``, ``flux.cli``: the commands ``run``, ``bff``, ``service``, ``topics``,
+  ``tail``, ``replay``, ``doctor``.
+* ``flux.doctor``: what Flux needs, checked one by one, with what to do about each failure.
 * ``flux.app``: the composition root: which services run in this process, in which order.
 * ``flux.site``, ``flux.inspection``: what the door serves besides Socket.IO; topics as people see them.
 * ``flux.settings``: every setting with its default and unit.

@@ -12,10 +12,9 @@ from pathlib import Path
 from attrs import frozen
 
 import flux
-from flux.banner import Banner
+from flux.banner import Banner, modes
 from flux.bff import Bff
 from flux.domains.domain import BFF, Domain, ServiceContext
-from flux.domains.providers import SIMULATED
 from flux.domains.registry import ALL_TOPICS, DOMAINS, domain_named
 from flux.domains.sources import Board
 from flux.errors import BrokenError
@@ -81,6 +80,11 @@ def bus_of_this_machine(settings: Settings) -> ConfluentBus:
     return _bus(settings, kafka, ALL_TOPICS)
 
 
+def running_here(settings: Settings) -> Running | None:
+    """Return the Flux that runs on this machine, if it has a door and this user may know."""
+    return find(_runtime_dir(settings))
+
+
 def bus_at(settings: Settings, bootstrap_servers: str) -> ConfluentBus:
     """Return a bus, not running, to another Kafka, which is reached as the settings' one (TLS, SASL)."""
     return _bus(settings, Kafka(bootstrap_servers), ALL_TOPICS)
@@ -112,7 +116,7 @@ def _given(settings: Settings) -> Kafka | None:
 
 
 def _local(settings: Settings) -> Kafka | None:
-    running = find(_runtime_dir(settings))
+    running = running_here(settings)
     return Kafka.of(running) if running else None
 
 
@@ -128,7 +132,7 @@ async def _run_door(settings: Settings, known: Kafka | None, domains: Sequence[D
     door_stop = settings.supervisor.drain_deadline / 2
     checks: list[Callable[[], Check]] = []
     board = Board()
-    site = Site(load_page(), lambda: [check() for check in checks])
+    site = Site(load_page(), lambda: [check() for check in checks], board.rows)
     door = DoorService(
         settings.http.host,
         settings.http.port,
@@ -155,7 +159,7 @@ async def _run_door(settings: Settings, known: Kafka | None, domains: Sequence[D
             broker=f"{kafka.bootstrap_servers} (embedded, in memory)"
             if kafka.embedded
             else kafka.bootstrap_servers,
-            providers=SIMULATED,
+            providers=modes(settings.providers, [domain.name for domain in domains]),
             runs=(*(domain.name for domain in domains), BFF),
         ),
     )

@@ -1,4 +1,4 @@
-"""The command line: run, bff, service, topics, tail, replay.
+"""The command line: run, bff, service, topics, tail, replay, doctor.
 
 Every failure that a person can mend is one line on standard error and a non-zero exit code: 2 for a wrong
 option or setting, 1 for anything else. Options come on top of the environment (``FLUX_...``), which comes on
@@ -7,6 +7,7 @@ top of the settings file.
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,8 @@ import trio
 
 import flux
 from flux import acls, app, inspection
+from flux.doctor import doctor as examine
+from flux.domains.providers import Mode
 from flux.domains.registry import DOMAINS
 from flux.errors import FluxError, SettingsError
 from flux.logs import configure_logs
@@ -53,16 +56,26 @@ _common = _options(
         help="Default: text in a terminal, else JSON lines.",
     ),
 )
-_door = _options(
+_address = _options(
     click.option("--host", "http__host", help="Address to listen on. Default 127.0.0.1."),
     click.option(
         "--port", "http__port", type=int, help="Port to listen on; 0 takes a free one. Default 8000."
     ),
+)
+_door = _options(
+    _address,
     click.option(
         "--scheduler/--no-scheduler", "bff__scheduler", default=None, help="Refresh in the background."
     ),
 )
+_providers = click.option(
+    "--providers",
+    "providers__mode",
+    type=click.Choice([mode.value for mode in Mode], case_sensitive=False),
+    help="Where data comes from; auto: real, and simulated (marked) in its absence. Default simulated.",
+)
 _feeds = _options(
+    _providers,
     click.option(
         "--seed", "simulation__seed", type=int, help="Seed of the simulated feeds, for the same data again."
     ),
@@ -229,10 +242,28 @@ def replay(
     _ask(inspection.replay, settings, topic, start, limit, to, as_json, sys.stdout, sys.stderr)
 
 
+@cli.command()
+@_common
+@_address
+@_providers
+@click.option("--live", is_flag=True, help="Ask every real source that can be asked, whatever the modes.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def doctor(config: Path | None, live: bool, as_json: bool, **options: Any) -> None:
+    """Check settings, page, port, Kafka, topics and providers, and say what to do about each failure.
+
+    Exit code 1 if something failed, else 0; a warning is no failure. Keys are never shown.
+    """
+    raise SystemExit(_ask(examine, config, _given(options), live=live, as_json=as_json, out=sys.stdout))
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given, by the dotted names of their settings."""
+    return {name.replace("__", "."): value for name, value in options.items() if value is not None}
+
+
 def _load(config: Path | None, options: Mapping[str, Any]) -> Settings:
-    given = {name.replace("__", "."): value for name, value in options.items() if value is not None}
     try:
-        settings = load_settings(config, given)
+        settings = load_settings(config, _given(options))
     except SettingsError as error:
         raise _failure(error) from None
     configure_logs(level=settings.logs.level, json=settings.logs.json)
@@ -248,10 +279,10 @@ def _serve(main: Callable[..., Any], settings: Settings, *args: Any) -> None:
     raise SystemExit(code)
 
 
-def _ask(main: Callable[..., Any], settings: Settings, *args: Any) -> None:
+def _ask(main: Callable[..., Any], *args: Any, **named: Any) -> Any:
     """Run a command that answers and ends; Ctrl-C and a closed pipe are ways to end it, not errors."""
     try:
-        trio.run(main, settings, *args)
+        return trio.run(partial(main, *args, **named))
     except FluxError as error:
         raise _failure(error) from None
     except KeyboardInterrupt:

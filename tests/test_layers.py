@@ -14,6 +14,7 @@ ROOT = Path(flux.__file__).parent
 LAYERS: list[tuple[str, ...]] = [
     ("flux.__main__",),
     ("flux.cli",),
+    ("flux.doctor",),
     ("flux.inspection",),
     ("flux.app",),
     ("flux.services", "flux.site"),

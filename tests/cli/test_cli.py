@@ -28,6 +28,7 @@ NEWS = "news.service.event.updated"
         ("topics", "-h"),
         ("tail", "-h"),
         ("replay", "-h"),
+        ("doctor", "-h"),
     ],
 )
 def test_help_explains_every_command(flux: Flux, arguments: tuple[str, ...]) -> None:
@@ -47,6 +48,8 @@ def test_help_explains_every_command(flux: Flux, arguments: tuple[str, ...]) -> 
         (("run",), {"SIMULATION__TICKER_RATE": "fast"}, "simulation.ticker_rate = fast"),
         (("run", "--bootstrap-servers", "nowhere"), {}, "kafka.bootstrap_servers = 'nowhere'"),
         (("run", "--config", "missing.toml"), {}, "missing.toml"),
+        (("run", "--providers", "reel"), {}, "'auto'"),
+        (("run",), {"PROVIDERS__FINNHUB_KEY_FILE": "/missing"}, "/missing: No such file"),
         (("service", "sports"), {}, "weather"),
         (("tail", NEWS, "--from", "yesterday"), {}, "ISO time"),
         (("tail", NEWS, "--from", "100001"), {}, "100000"),

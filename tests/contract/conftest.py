@@ -1,18 +1,15 @@
 """The contract suite's matrix: which client, which broker, which shape of Flux."""
 
-import os
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from apache_kafka import ApacheKafka  # from tests/kafka
-from driver import JS, JS_PACKAGES, PYTHON, Client, ClientProcess, Driver, attached
+from driver import JS, PYTHON, Client, ClientProcess, Driver, attached, need_node
 from systems import ALONE, EMBEDDED, KAFKA, ROLES, RUN, System, Systems
 
 HERE = Path(__file__).parent
-IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 
 @pytest.fixture(scope="session")
@@ -73,21 +70,6 @@ def client_processes() -> Iterator[dict[str, ClientProcess]]:
     yield processes
     for process in processes.values():
         process.stop()
-
-
-def need_node() -> None:
-    """Skip without Node.js or the official client; in CI that is a failure."""
-    missing = (
-        "Node.js is not installed"
-        if shutil.which("node") is None
-        else "npm ci has not been run in flux/web"
-        if not (JS_PACKAGES / "node_modules" / "socket.io-client").is_dir()
-        else None
-    )
-    if missing and IN_CI:
-        pytest.fail(missing)
-    if missing:
-        pytest.skip(missing)
 
 
 @pytest.fixture(params=[JS, PYTHON])

@@ -8,6 +8,7 @@ session; a test attaches to it, and leaves it without clients.
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 from attrs import define, field, frozen
 
@@ -24,6 +26,23 @@ JS_PACKAGES = HERE.parents[1] / "flux" / "web"
 JS, PYTHON = "js", "python"
 WAIT = 15.0
 """Seconds until a wait counts as failed; nothing here needs more than two on an idle machine."""
+
+IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
+
+
+def need_node() -> None:
+    """Skip without Node.js or the official client; in CI that is a failure."""
+    missing = (
+        "Node.js is not installed"
+        if shutil.which("node") is None
+        else "npm ci has not been run in flux/web"
+        if not (JS_PACKAGES / "node_modules" / "socket.io-client").is_dir()
+        else None
+    )
+    if missing and IN_CI:
+        pytest.fail(missing)
+    if missing:
+        pytest.skip(missing)
 
 
 @frozen

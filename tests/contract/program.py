@@ -59,11 +59,13 @@ class Program:
         arguments: of the command line, after ``flux``.
         directory: for its log and the runtime file; processes that share it find each other.
         settings: environment variables without their ``FLUX_``.
+        interpreted: what Python runs, before the arguments.
     """
 
     arguments: tuple[str, ...]
     directory: Path
     settings: Mapping[str, str] = field(factory=dict)
+    interpreted: tuple[str, ...] = ("-m", "flux")
     process: subprocess.Popen[bytes] | None = None
     url: str = ""
     bootstrap_servers: str = ""
@@ -79,7 +81,7 @@ class Program:
         ours = {"RUNTIME_DIR": str(self.directory), **self.settings}
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flux", *self.arguments],
+                [sys.executable, *self.interpreted, *self.arguments],
                 cwd=ROOT,
                 env=inherited | {f"FLUX_{name}": value for name, value in ours.items()},
                 stdin=subprocess.DEVNULL,

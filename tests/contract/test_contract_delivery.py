@@ -116,7 +116,7 @@ async def test_redelivered_event_changes_nothing(alone: System, driver: Driver) 
 
 
 async def test_error_reaches_the_room_and_never_overwrites_a_success(alone: System, driver: Driver) -> None:
-    """Who is there sees the failure; who comes later sees the last good state."""
+    """Who is there sees the failure; who comes later sees the last good state, marked stale at once."""
     city = new_city()
     client = await driver.open(alone.url, transports=["websocket"])
     await settle(client, city)
@@ -129,6 +129,7 @@ async def test_error_reaches_the_room_and_never_overwrites_a_success(alone: Syst
     first = later.payloads(weather_event(city))[0]
     assert first["status"] == "success"
     assert first["data"]["temperature"] == 5.0
+    assert first["stale"]["reason"] == "no weather today"
 
 
 async def test_error_of_a_global_domain_reaches_its_room(alone: System, client: Client) -> None:

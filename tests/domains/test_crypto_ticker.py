@@ -14,24 +14,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.typing import EventDict
 
+from flux.domains.crypto.outlet import TickOutlet
 from flux.domains.crypto.pace import Flow, Pace
 from flux.domains.crypto.simulated import SimulatedCrypto
-from flux.domains.crypto.ticker import TickerPublisher
+from flux.domains.crypto.ticker import SimulatedTicker
 from flux.domains.crypto.views import TICKER
 from flux.domains.domain import ServiceContext
 from flux.domains.providers import SimulationOptions
 from flux.errors import BrokenError, LocalError
 from flux.messages import Record
 from flux.metrics import REGISTRY
+from flux.nurseries.service import Service
+from flux.nurseries.together import together
 from flux.transport.kafka.memory import MemoryBus
 
 TOPIC = "crypto.ticker.event.updated"
 
 
-def ticker(context: ServiceContext, rate: float) -> TickerPublisher:
-    """Return a publisher of simulated ticks."""
+def ticker(context: ServiceContext, rate: float) -> Service:
+    """Return a service that publishes simulated ticks."""
     source = SimulatedCrypto(SimulationOptions(seed=7, products=10), now=context.now)
-    return TickerPublisher(context, source, rate=rate)
+    outlet = TickOutlet(context)
+    return together(outlet.run, SimulatedTicker(source, outlet, rate=rate, now=context.now).run)
 
 
 def ticks(outcome: str) -> float:
@@ -43,7 +47,7 @@ def ticks(outcome: str) -> float:
 async def test_the_rate_is_exact(rate: float, bus: MemoryBus, make_context: Any, autojump_clock: Any) -> None:
     """After ten seconds there are ten times the rate, none of them more than 50 ms late."""
     with trio.move_on_after(10.04):
-        await ticker(make_context("crypto"), rate).run()
+        await ticker(make_context("crypto"), rate)()
     records = bus.records(TOPIC)
     assert len(records) == pytest.approx(rate * 10, abs=rate * 0.05 + 1)
     start = records[0].timestamp - min(1_000 / rate, 50)
@@ -54,7 +58,7 @@ async def test_the_rate_is_exact(rate: float, bus: MemoryBus, make_context: Any,
 async def test_a_tick_is_what_clients_get(bus: MemoryBus, make_context: Any, autojump_clock: Any) -> None:
     """The value is the whole payload, keyed by product, and decodes as the feed's."""
     with trio.move_on_after(5):
-        await ticker(make_context("crypto"), 20).run()
+        await ticker(make_context("crypto"), 20)()
     for record in bus.records(TOPIC):
         value = json.loads(record.value or b"")
         assert set(value) == {"status", "data", "source", "timestamp"}
@@ -69,7 +73,7 @@ async def test_ticks_of_a_product_are_in_order(
 ) -> None:
     """Also the confirmed ones, which another task sends, keep their place."""
     with trio.move_on_after(10):
-        await ticker(make_context("crypto"), 500).run()
+        await ticker(make_context("crypto"), 500)()
     last: dict[Any, int] = {}
     for record in bus.records(TOPIC):
         sequence = json.loads(record.value or b"")["data"]["sequence"]
@@ -83,7 +87,7 @@ async def test_a_broker_that_was_away_gets_no_backlog(
     """Ticks of the time without a broker are skipped and counted; there is one log line per change."""
     rate, skipped = 100, ticks("skipped")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ticker(make_context("crypto"), rate).run)
+        nursery.start_soon(ticker(make_context("crypto"), rate))
         await trio.sleep(5)
         bus.set_down("gone")
         before = len(bus.records(TOPIC))
@@ -131,7 +135,7 @@ async def test_a_full_queue_makes_ticks_skip_not_wait(
     context = evolve(make_context("crypto"), client=client)
     epoch = context.now().timestamp() - trio.current_time()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ticker(context, 100).run)
+        nursery.start_soon(ticker(context, 100))
         await trio.sleep(60)
         assert len(client.taken) <= 62
         client.wait, client.refuse = 0.0, False
@@ -153,7 +157,7 @@ async def test_a_full_queue_makes_ticks_skip_not_wait(
 async def test_a_rate_of_zero_is_silence(bus: MemoryBus, make_context: Any, autojump_clock: Any) -> None:
     """The ticker can be switched off."""
     with trio.move_on_after(10):
-        await ticker(make_context("crypto"), 0).run()
+        await ticker(make_context("crypto"), 0)()
     assert bus.records(TOPIC) == []
 
 

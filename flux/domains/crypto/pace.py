@@ -9,6 +9,9 @@ from flux.errors import LocalError
 
 MAX_RATE = 10_000.0
 
+MAX_LAG = 0.25
+"""Seconds by which a tick may be late; later, it is skipped."""
+
 
 @define
 class Pace:
@@ -27,7 +30,7 @@ class Pace:
     rate: float
     start: float
     gather: float = 0.02
-    max_lag: float = 0.25
+    max_lag: float = MAX_LAG
     _count: int = 0
 
     def __attrs_post_init__(self) -> None:

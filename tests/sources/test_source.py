@@ -351,6 +351,29 @@ async def test_a_source_that_stops_leaves_nobody_waiting(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_probe_that_is_cut_short_by_a_stop_is_no_verdict(
+    board: Board, site: FakeSite, loopback_clock: MockClock
+) -> None:
+    """Once the source runs again, the next request may ask at once."""
+    site.script("/now", status(404), status(404), status(404), SILENCE, answer_json(1))
+    source = Source(POLICY, domain="weather", board=board, urls={"example": site.url})
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(source.run)
+        for _ in range(3):
+            await failure(source)
+        await trio.sleep(61)
+        with trio.move_on_after(1):
+            await source.get(NOW, parse)
+        assert source.health.breaker == "half_open"
+        nursery.cancel_scope.cancel()
+    assert source.health.breaker == "open"
+    async with trio.open_nursery() as nursery:
+        await nursery.start(source.run)
+        assert await source.get(NOW, parse) == b"1"
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_source_that_is_not_used_has_no_metrics(board: Board) -> None:
     """An alert on a source that is down must not ring for one that nobody asks."""
     board.health("unused", "stock").missing("set providers.unused_key")

@@ -102,6 +102,11 @@ FAILURES: dict[str, tuple[Reply, str, int]] = {
         "Example answered more than 2097152 bytes",
         1,
     ),
+    "huge and never ending": (
+        Reply(headers=GOOD.headers, body=b" " * 3_000_000, length=9_000_000, end="hang"),
+        "Example answered more than 2097152 bytes",
+        1,
+    ),
     "gzip bomb": (gzip_bomb(64 << 20), "Example answered more than 2097152 bytes", 1),
     "broken gzip": (
         answer(b"no gzip", "application/json", content_encoding="gzip"),

@@ -19,6 +19,21 @@ from flux.domains.sources.retry_after import retry_after
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 
 
+def test_while_a_probe_is_out_an_older_request_decides_nothing_by_failing() -> None:
+    """It began before the breaker opened, so its failure is nothing new; its good answer is."""
+    breaker = Breaker(3, 60.0)
+    assert [breaker.begin(0.0) for _ in range(5)] == [False] * 5
+    for _ in range(3):
+        breaker.failed(1.0)
+    assert breaker.begin(61.0)
+    breaker.failed(62.0)
+    assert breaker.state is BreakerState.HALF_OPEN
+    breaker.failed(63.0, probe=True)
+    assert (breaker.state, breaker.wait(63.0)) == (BreakerState.OPEN, 60.0)
+    breaker.succeeded()
+    assert breaker.state is BreakerState.CLOSED
+
+
 class BreakerMachine(RuleBasedStateMachine):
     """Requests come, overlap and end in any order; the breaker keeps its promises."""
 
@@ -90,7 +105,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreakerMachine = BreakerMachine.TestCase
-TestBreakerMachine.settings = settings(deadline=None, max_examples=50, stateful_step_count=30)
+TestBreakerMachine.settings = settings(deadline=None, max_examples=100, stateful_step_count=40)
 
 
 @settings(deadline=None)
@@ -199,3 +214,11 @@ def test_broken_gzip_is_a_failure(data: bytes, junk: bytes) -> None:
         body = Body("gzip", 10_000, "Example")
         with pytest.raises(SourceError, match=r"cut off|broken gzip"):
             taken(body, [broken])
+
+
+def test_a_bomb_is_decompressed_no_further_than_the_limit() -> None:
+    """A small piece may hold gigabytes."""
+    body = Body("gzip", 10_000, "Example")
+    with pytest.raises(SourceError, match="more than 10000 bytes"):
+        body.take(gzip.compress(b" " * 9_000_000))
+    assert len(body._data) == 10_001

@@ -139,8 +139,7 @@ class HttpClient:
         policy = self._policy
         target = httpx.URL(url, params=params) if params else httpx.URL(url)
         for _ in range(policy.redirects + 1):
-            headers = self._secrets.headers if _same_origin(str(target), url) else {}
-            async with client.stream("GET", target, headers=headers) as response:
+            async with client.stream("GET", target, headers=self._secrets.headers) as response:
                 if response.status_code not in REDIRECTS:
                     return await self._take(response, statuses)
                 target = self._redirected(target, response.headers.get("location", ""))

@@ -257,14 +257,10 @@ class Source:
 
     async def _turn(self, deadline: float) -> None:
         """Wait until the source may be asked."""
-        await self._pause(deadline)
         if not self._in_time(self._bucket.delay(trio.current_time()), deadline):
             raise SourceError(f"{self.policy.title} is asked as often as it allows; try later", asked=False)
         await trio.sleep(self._bucket.take(trio.current_time()))
-        await self._pause(deadline)  # what another request was told meanwhile
-
-    async def _pause(self, deadline: float) -> None:
-        """Leave the source alone as long as it asked to be."""
+        # Only now: another request may have been told meanwhile to leave the source alone.
         while (pause := self._left_alone_until - trio.current_time()) > 0:
             if not self._in_time(pause, deadline):
                 raise self._spared(pause)

@@ -289,14 +289,14 @@ async def test_without_a_key_auto_is_simulated_and_real_says_what_to_set(
     logged: list[EventDict],
 ) -> None:
     """The board and one log line say so; nothing is asked of anyone."""
-    for mode, shown in (("auto", "success"), ("real", "error")):
+    for mode, shown in (("auto", ("success", "simulated")), ("real", ("error", "finnhub"))):
         context = make_context("stock", providers=ProviderOptions(stock=mode))
         async with trio.open_nursery() as running:
             await running.start(STOCK.service(context))
             refresh(bus)
             event = (await events(bus, 1 if mode == "auto" else 2))[-1]
             running.cancel_scope.cancel()
-        assert event["status"] == shown
+        assert (event["status"], event["source"]) == shown
         assert event.get("message") == (None if mode == "auto" else MISSING)
         (row,) = context.board.rows()
         assert (row.name, row.state, row.reason) == ("finnhub", SourceState.MISSING, MISSING)

@@ -137,7 +137,7 @@ async def test_a_missing_key_is_said_once(
         assert (await service.ask())["status"] == event["status"] == outcome
         (row,) = service.context.board.rows()
     assert (row.name, row.state, row.reason) == ("newsdata", SourceState.MISSING, NO_KEY)
-    assert event["source"] == "simulated"
+    assert event["source"] == ("simulated" if mode == "auto" else "newsdata")
     assert event.get("message") == (NO_KEY if outcome == "error" else None)
     assert [line["event"] for line in logged].count("source is not set up") == 1
 

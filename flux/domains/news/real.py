@@ -37,7 +37,7 @@ def real(providers: ProviderOptions, board: Board, now: Callable[[], datetime]) 
         raise SettingsError(f"providers.news_source is {name!r}; it must be one of {', '.join(SOURCES)}")
     elif not providers.newsdata_key:
         board.health(newsdata.POLICY.name, NAME).missing(NO_KEY)
-        return Real(provider=None, missing=NO_KEY)
+        return Real(provider=None, missing=NO_KEY, source=name)
     else:
         provider = newsdata.NewsdataNews(providers.newsdata_key, board, providers.urls, now=now)
     return Real(provider=provider, services=tuple(source.run for source in provider.sources))

@@ -25,6 +25,7 @@ def news_service(context: ServiceContext) -> Service:
         real=chosen.provider,
         simulated=SimulatedNews(context.simulation, now=context.now),
         missing=chosen.missing,
+        source=chosen.source,
     )
     worker = CommandWorker(
         context,

@@ -72,16 +72,25 @@ class Choice(Generic[P]):
         real: the real provider; None where it is not set up.
         simulated: the simulated one.
         missing: why there is no real one and what to do about it, for people.
+        source: the name of the real one where there is none, under which that is told.
     """
 
     def __init__(
-        self, domain: str, options: ProviderOptions, *, real: P | None, simulated: P, missing: str = ""
+        self,
+        domain: str,
+        options: ProviderOptions,
+        *,
+        real: P | None,
+        simulated: P,
+        missing: str = "",
+        source: str = "",
     ) -> None:
         self._mode = options.mode_of(domain)
         self._options = options
         self._real = real
         self._simulated = simulated
         self._missing = missing
+        self._source = source or simulated.source
         self._domain = domain
         self._keys: OrderedDict[str, _Last] = OrderedDict()
         self._stood_in = False
@@ -90,9 +99,9 @@ class Choice(Generic[P]):
     @property
     def source(self) -> str:
         """The name under which a failure is told."""
-        if self._real is None or self._mode is Mode.SIMULATED:
+        if self._mode is Mode.SIMULATED:
             return self._simulated.source
-        return self._real.source
+        return self._real.source if self._real is not None else self._source
 
     async def fetch(self, key: str, ask: Callable[[P], Awaitable[T]]) -> Fetched[T]:
         """Return what the chosen provider has.

@@ -17,8 +17,10 @@ class Real(Generic[P_co]):
         provider: None where it cannot be asked: its key is not set, say.
         services: run these while the provider is asked: its sources.
         missing: why there is no provider and which setting makes one, for people.
+        source: the name of what is missing.
     """
 
     provider: P_co | None
     services: tuple[Service, ...] = ()
     missing: str = ""
+    source: str = ""

@@ -20,7 +20,7 @@ def real(
     """Return Finnhub as provider, or why there is none."""
     if providers.finnhub_key is None:
         board.health(POLICY.name, NAME).missing(MISSING)
-        return Real(provider=None, missing=MISSING)
+        return Real(provider=None, missing=MISSING, source=POLICY.name)
     source = Source(
         POLICY,
         domain=NAME,

@@ -27,6 +27,7 @@ def stock_service(context: ServiceContext) -> Service:
         real=outside.provider,
         simulated=SimulatedStocks(context.simulation, now=context.now),
         missing=outside.missing,
+        source=outside.source,
     )
     routes = [Route.refresh(PERFORMERS_REFRESH, choice, lambda provider: provider.top_performers())]
     worker = CommandWorker(context, rejected=REJECTED, routes=routes)

@@ -38,7 +38,7 @@ def real(
         raise SettingsError(f"providers.weather_source is {name!r}; it must be one of {', '.join(SOURCES)}")
     elif not providers.weatherapi_key:
         board.health(weatherapi.FORECAST.name, NAME).missing(NO_KEY)
-        return Real(provider=None, missing=NO_KEY)
+        return Real(provider=None, missing=NO_KEY, source=name)
     else:
         provider = weatherapi.WeatherApi(providers.weatherapi_key, board, providers.urls)
     return Real(provider=provider, services=tuple(source.run for source in provider.sources))

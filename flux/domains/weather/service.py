@@ -27,6 +27,7 @@ def weather_service(context: ServiceContext) -> Service:
         real=chosen.provider,
         simulated=SimulatedWeather(context.simulation, now=context.now),
         missing=chosen.missing,
+        source=chosen.source,
     )
     worker = CommandWorker(context, rejected=REJECTED, routes=[weather_route(choice)])
     return together(*chosen.services, worker.run)

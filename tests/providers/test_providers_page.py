@@ -9,7 +9,7 @@ import pytest
 
 import flux.domains
 from flux.doctor.probes import PROBES
-from flux.domains.crypto.coinbase_feed import SOURCE as COINBASE
+from flux.domains.crypto.coinbase.feed import SOURCE as COINBASE
 from flux.domains.limits import WorkerLimits
 from flux.domains.news.rss import FEEDS, policy
 from flux.domains.sources import SourcePolicy

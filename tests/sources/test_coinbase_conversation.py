@@ -8,9 +8,9 @@ from fake_coinbase import FakeCoinbase
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flux.domains.crypto.coinbase import REFUSED_FOR, Conversation, Kind, Refusals
-from flux.domains.crypto.coinbase_messages import FeedError
-from flux.domains.crypto.gaps import Gap, Gaps, Wholeness
+from flux.domains.crypto.coinbase.conversation import REFUSED_FOR, Conversation, Kind, Refusals
+from flux.domains.crypto.coinbase.gaps import Gap, Gaps, Wholeness
+from flux.domains.crypto.coinbase.messages import FeedError
 from flux.domains.crypto.views import TICKER
 
 PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD")

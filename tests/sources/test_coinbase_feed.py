@@ -17,7 +17,7 @@ import trio
 from fake_coinbase import HOST, FakeCoinbase, open_coinbase
 from trio.testing import MockClock
 
-from flux.domains.crypto.coinbase_feed import SOURCE, CoinbaseFeed, FeedLimits
+from flux.domains.crypto.coinbase.feed import SOURCE, CoinbaseFeed, FeedLimits
 from flux.domains.crypto.products import Products
 from flux.domains.sources import Board
 from flux.domains.sources.board import SourceState

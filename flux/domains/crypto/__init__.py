@@ -4,8 +4,7 @@
 * ``views``: rooms, socket events, keys (pure).
 * ``provider``: what the service needs of a source. ``simulated``, ``market``, ``coins``: the simulated one.
 * ``coingecko``, ``coingecko_shape``: movers and top coins for real. ``real``: all real sources.
-* ``coinbase_feed``, ``feed_socket``: the real ticks; ``coinbase``, ``coinbase_messages``, ``gaps``: what is
-  said there (pure); ``products``: which ticks.
+* ``coinbase``: the real ticks; ``products``: which ones.
 * ``ticker``, ``pace``: the simulated ticks; ``standin``: when they stand in for real ones.
 * ``relay``, ``outlet``: ticks -> topic. ``service``: command -> provider -> event, and the ticks beside.
 """

@@ -6,7 +6,7 @@ from random import Random
 
 import trio
 
-from flux.domains.crypto.coinbase_feed import SOURCE, CoinbaseFeed, FeedLimits, FeedListener
+from flux.domains.crypto.coinbase.feed import SOURCE, CoinbaseFeed, FeedLimits, FeedListener
 from flux.domains.crypto.coingecko import CoinGecko, coingecko_source
 from flux.domains.crypto.products import Products
 from flux.domains.crypto.provider import CryptoProvider

@@ -1,7 +1,7 @@
 """The crypto service: refreshes in, snapshots out, and the ticker beside them."""
 
 from flux.domains.commands import Route
-from flux.domains.crypto.coinbase_feed import SOURCE
+from flux.domains.crypto.coinbase.feed import SOURCE
 from flux.domains.crypto.contract import NAME, REJECTED, TopCoins
 from flux.domains.crypto.outlet import TickOutlet
 from flux.domains.crypto.products import Products

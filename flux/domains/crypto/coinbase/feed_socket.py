@@ -11,7 +11,7 @@ import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, wrap_client_stream
 
 import flux
-from flux.domains.crypto.coinbase_messages import TITLE, FeedError
+from flux.domains.crypto.coinbase.messages import TITLE, FeedError
 
 CONNECT_SECONDS = 10.0
 """For the name, TCP, TLS and the handshake together."""

@@ -11,11 +11,11 @@ import trio
 from attrs import field, frozen
 from prometheus_client import Counter
 
-from flux.domains.crypto.coinbase import Conversation, Heard, Kind, Refusals
-from flux.domains.crypto.coinbase_messages import TITLE, FeedError
+from flux.domains.crypto.coinbase.conversation import Conversation, Heard, Kind, Refusals
+from flux.domains.crypto.coinbase.feed_socket import FeedSocket
+from flux.domains.crypto.coinbase.gaps import Gap, Wholeness
+from flux.domains.crypto.coinbase.messages import TITLE, FeedError
 from flux.domains.crypto.contract import NAME
-from flux.domains.crypto.feed_socket import FeedSocket
-from flux.domains.crypto.gaps import Gap, Wholeness
 from flux.domains.crypto.products import Products
 from flux.domains.sources.board import Board
 from flux.domains.sources.bucket import TokenBucket

@@ -16,7 +16,8 @@ from enum import StrEnum
 
 from attrs import define, field, frozen
 
-from flux.domains.crypto.coinbase_messages import (
+from flux.domains.crypto.coinbase.gaps import Gap, Gaps
+from flux.domains.crypto.coinbase.messages import (
     TITLE,
     FeedError,
     FeedMessage,
@@ -26,7 +27,6 @@ from flux.domains.crypto.coinbase_messages import (
     subscribe,
     unsubscribe,
 )
-from flux.domains.crypto.gaps import Gap, Gaps
 
 REFUSED_FOR = 3_600.0
 """Seconds for which a product that the exchange does not know is not asked for; it may list it later."""

@@ -168,14 +168,14 @@ async def test_a_post_is_as_large_as_the_server_allows(monkeypatch: pytest.Monke
     seen: list[int] = []
     server.on("n", lambda _sid, n, _text: seen.append(n))
     sizes: list[int] = []
-    stream = httpx.AsyncClient.stream
+    send = httpx.AsyncClient.send
 
-    def spy(self: httpx.AsyncClient, method: str, target: str, **options: Any) -> Any:
-        if method == "POST":
-            sizes.append(len(options["content"]))
-        return stream(self, method, target, **options)
+    async def spy(self: httpx.AsyncClient, request: httpx.Request, **options: Any) -> httpx.Response:
+        if request.method == "POST":
+            sizes.append(int(request.headers["content-length"]))
+        return await send(self, request, **options)
 
-    monkeypatch.setattr(httpx.AsyncClient, "stream", spy)
+    monkeypatch.setattr(httpx.AsyncClient, "send", spy)
     async with served(server) as address, connect(url(address), transports=["polling"]) as client:
         for n in range(50):
             client.emit("n", (n, "x" * 90))

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Sequence
+from typing import Self
 
 import httpx
 import trio
@@ -14,6 +15,24 @@ from flux.transport.socket_io.types import DisconnectReason
 
 FAREWELL_SECONDS = 0.5
 """What the close packet may take; half of what the link gives to the whole closing."""
+
+
+class _Body(httpx.AsyncByteStream):
+    """A request's body in one piece.
+
+    httpx's own is an asynchronous generator, which a cancellation while its piece is sent leaves open.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self._left = [body] if body else []
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
 
 
 class Polling:
@@ -100,15 +119,20 @@ class Polling:
 
     async def _request(self, method: str, url: str, body: bytes = b"") -> tuple[int, bytes]:
         headers = {"content-type": "text/plain;charset=UTF-8"} if method == "POST" else {}
+        request = self._http.build_request(method, url, content=body or None, headers=headers)
+        request.stream = _Body(body)
         received = bytearray()
         # A body is broken off by cancellation, for an exception here would leave httpx's iterators open.
         with trio.CancelScope() as scope:
-            async with self._http.stream(method, url, content=body or None, headers=headers) as response:
+            response = await self._http.send(request, stream=True)
+            try:
                 async for chunk in response.aiter_bytes():
                     if len(received) + len(chunk) > self._limit:
                         scope.cancel()
                     if not scope.cancel_called:
                         received += chunk
+            finally:
+                await response.aclose()
         if scope.cancel_called:
             raise PacketError("payload is too large")
         return response.status_code, bytes(received)

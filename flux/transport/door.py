@@ -27,6 +27,7 @@ from flux.transport.http import App, Request, Response
 from flux.transport.http_connection import REJECTED, HttpConnection
 from flux.transport.http_mount import Limits, Mount
 from flux.transport.quota import Quota
+from flux.transport.readers import AVAILABLE, Readers
 from flux.transport.timers import Timers
 from flux.transport.wire import Wire
 
@@ -102,6 +103,7 @@ class Door:
             self._routes[path.rstrip("/")] = mount
             self._routes[path.rstrip("/") + "/"] = mount
         self._timers = Timers()
+        self._readers = Readers() if AVAILABLE else None
         self._listeners: list[socket.socket] = []
         self._connections: set[HttpConnection] = set()
         self._stopping = trio.Event()
@@ -178,6 +180,8 @@ class Door:
         mounts = list(dict.fromkeys(self._mounts.values()))
         async with trio.open_nursery() as background:
             await background.start(self._timers.run)
+            if self._readers is not None:
+                await background.start(self._readers.run)
             for mount in mounts:
                 await background.start(mount.run)
             with trio.CancelScope() as deadline:
@@ -255,7 +259,7 @@ class Door:
     async def _connection(
         self, sock: socket.socket, peer: tuple[str, int], client: str, background: trio.Nursery
     ) -> None:
-        wire = Wire(sock, start=background.start_soon, limit=self.limits.outbox_bytes)
+        wire = Wire(sock, start=background.start_soon, limit=self.limits.outbox_bytes, readers=self._readers)
         CONNECTIONS.inc()
         try:
             with suppress(OSError):  # a peer that is gone already is noticed by the first read

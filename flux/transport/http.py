@@ -1,7 +1,6 @@
 """HTTP messages as the door's users see them: a request that came whole, the response to it."""
 
 from collections.abc import Awaitable, Callable
-from functools import cached_property
 from http import HTTPStatus
 from urllib.parse import parse_qsl, unquote
 
@@ -16,7 +15,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 """Names (lower case on requests) with their raw values, in order; a name may come twice."""
 
 
-@frozen(slots=False)
+@frozen(slots=False)  # with slots a frozen object takes twice as long to make
 class Request:
     """A whole request.
 
@@ -39,7 +38,7 @@ class Request:
     http_version: str = "1.1"
     scheme: str = "http"
 
-    @cached_property
+    @property
     def path(self) -> str:
         """The path, percent-decoded; bytes that are not UTF-8 become U+FFFD."""
         return unquote(self.raw_path)
@@ -54,9 +53,9 @@ class Request:
         """What follows the first question mark, as sent; empty if there is none."""
         return self.target.partition("?")[2]
 
-    @cached_property
+    @property
     def query(self) -> dict[str, str]:
-        """The query's fields; of a name that comes twice the first counts.
+        """The query's fields, read anew each time; of a name that comes twice the first counts.
 
         Raises:
             RequestError: more than 100 fields.
@@ -80,7 +79,7 @@ class Request:
         return None
 
 
-@frozen
+@frozen(slots=False)  # as requests
 class Response:
     """A whole response; the door adds the date, the length and what keep-alive needs.
 

@@ -8,7 +8,7 @@ waiting for the peer, so that an aborted poll is noticed at once.
 import time
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import h11
@@ -27,12 +27,13 @@ from flux.transport.http_compression import accepts_gzip, compress
 from flux.transport.http_guard import check_head, check_request
 from flux.transport.http_mount import Exchange, Limits, Mount, Takeover
 from flux.transport.quota import Quota
+from flux.transport.tally import TallyBy
 from flux.transport.timers import Timers
 from flux.transport.wire import Wire
 
 log = structlog.get_logger("flux.door")
 
-REQUESTS = Counter("flux_http_requests_total", "Requests answered, by status", ["status"], registry=REGISTRY)
+REQUESTS = TallyBy("flux_http_requests_total", "Requests answered, by status", "status")
 HANDLER_ERRORS = Counter("flux_http_handler_errors_total", "Exceptions in the door's app", registry=REGISTRY)
 REFUSED = Counter(
     "flux_http_refused_total", "Requests that broke HTTP or a bound", ["status"], registry=REGISTRY
@@ -393,7 +394,7 @@ class HttpConnection:
         return b"" if self._quick else self._http.send(h11.EndOfMessage()) or b""
 
     def _head_of(self, response: Response) -> bytes:
-        _counter(response.status).inc()
+        REQUESTS.values[response.status] += 1
         date = http_quick.date(int(time.time()))
         if self._quick:
             self._closing = self._last
@@ -442,6 +443,3 @@ def origin_form(target: str) -> str:
     if target.startswith("/") or target == "*":
         return target
     return "/" + target.partition("://")[2].partition("/")[2]
-
-
-_counter = lru_cache(maxsize=64)(REQUESTS.labels)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from http import HTTPStatus
 
 import h11
-from attrs import frozen
+from attrs import define, frozen
 
 from flux.transport.http import Headers, Response
 
@@ -35,7 +35,7 @@ class _Fields:
     length: int | None
 
 
-@frozen
+@define(eq=False)  # made with each request, so not frozen
 class Quick:
     """A whole request.
 

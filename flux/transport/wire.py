@@ -7,15 +7,16 @@ its own outbox's bytes and nobody's time.
 
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 from prometheus_client import Counter
 
-from flux.errors import BrokenError, ClosedError
+from flux.errors import ClosedError
 from flux.metrics import REGISTRY
+from flux.transport.readers import Readers, Take, read_alone
 
 OVERFLOWS = Counter(
     "flux_wire_overflows_total", "Connections closed because their outbox passed its bound", registry=REGISTRY
@@ -32,6 +33,8 @@ SEND_SIZE = 256 * 1024
 Start = Callable[..., Any]
 """Starts a task: a nursery's ``start_soon``."""
 
+T = TypeVar("T")
+
 
 class Wire:
     """One connected stream socket.
@@ -44,6 +47,7 @@ class Wire:
         sock: non-blocking and connected; owned from now on.
         start: starts the flusher.
         limit: bytes that may wait in the outbox. One message of any size is taken while it is empty.
+        readers: reads for whoever receives; None: who receives reads.
 
     Attributes:
         failure: why this side aborted; None before.
@@ -56,6 +60,7 @@ class Wire:
         "_latest",
         "_latest_bytes",
         "_outbox",
+        "_readers",
         "_send",
         "_socket",
         "_start",
@@ -63,8 +68,11 @@ class Wire:
         "limit",
     )
 
-    def __init__(self, sock: socket.socket, *, start: Start, limit: int = 1 << 20) -> None:
+    def __init__(
+        self, sock: socket.socket, *, start: Start, limit: int = 1 << 20, readers: Readers | None = None
+    ) -> None:
         self._socket = sock
+        self._readers = readers
         self._send: Callable[[Any], int] = sock.send
         self._start = start
         self.limit = limit
@@ -96,16 +104,16 @@ class Wire:
         Past the bound the wire is aborted as a slow client.
         """
         if self._outbox is None:
+            send = self._send  # not called as a method, which for a slot is slower
             try:
-                sent = self._send(data)
+                sent = send(data)
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError:
                 self._mute()
                 return
             if sent != len(data):
-                self._outbox = bytearray(memoryview(data)[sent:])
-                self._start(self._flush)
+                self._keep(data, sent)
         elif not self._finishing:
             if self.queued + len(data) > self.limit:
                 self._overflow(len(data))
@@ -128,23 +136,34 @@ class Wire:
             if self.queued > self.limit:
                 self._overflow(0)
 
-    async def receive(self, size: int = 65536) -> bytes:
+    async def receive(self) -> bytes:
         """Wait for bytes; ``b""`` is the peer's end. Cancellation loses nothing.
 
         Raises:
             ClosedError: this side aborted the wire; the text is `failure`.
             BrokenError: the connection broke.
         """
-        while self.failure is None:
+        return await self.receive_until(_whatever)
+
+    async def receive_until(self, take: Take[T]) -> T:
+        """Hand over what comes until `take` returns something, and return that. Cancellation loses nothing.
+
+        Args:
+            take: a plain function, called with each read, ``b""`` for the peer's end; None asks for more.
+                Maybe not called by this task, but in its context and while it waits.
+
+        Raises:
+            ClosedError: this side aborted the wire; the text is `failure`.
+            BrokenError: the connection broke.
+            Exception: what `take` raises.
+        """
+        if self.failure is None:
             try:
-                await trio.lowlevel.wait_readable(self._socket)
-                return self._socket.recv(size)
-            except (BlockingIOError, InterruptedError):
-                continue
+                if self._readers is None:
+                    return await read_alone(self._socket, take)
+                return await self._readers.read(self._socket, take)
             except trio.ClosedResourceError:
-                break
-            except OSError as error:
-                raise BrokenError(f"connection broke: {error.strerror}") from error
+                pass
         raise ClosedError(self.failure or "closed")
 
     async def drain(self) -> None:
@@ -175,8 +194,14 @@ class Wire:
             with suppress(OSError):
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._mute()
+        if self._readers is not None:
+            self._readers.forget(self._socket)
         trio.lowlevel.notify_closing(self._socket)
         self._socket.close()
+
+    def _keep(self, data: bytes, sent: int) -> None:
+        self._outbox = bytearray(memoryview(data)[sent:])
+        self._start(self._flush)
 
     def _overflow(self, extra: int) -> None:
         OVERFLOWS.inc()
@@ -232,3 +257,29 @@ class Wire:
         self._empty()
         if self._finishing:
             self._half_close()
+
+
+def write_all(wires: Iterable[Wire], data: bytes) -> Sequence[Wire]:
+    """Write the same to all wires that nothing is queued on; return the others.
+
+    It is `Wire.write` in a loop, without its call where all of it is sent.
+    """
+    size = len(data)
+    lagging = []
+    for wire in wires:
+        if wire._outbox is None:  # noqa: SLF001 - of this module
+            send = wire._send  # noqa: SLF001 - of this module
+            try:
+                sent = send(data)
+            except OSError:
+                wire.write(data)  # finds the same, and knows what to do
+                continue
+            if sent != size:
+                wire._keep(data, sent)  # noqa: SLF001 - of this module
+        else:
+            lagging.append(wire)
+    return lagging
+
+
+def _whatever(data: bytes) -> bytes:
+    return data

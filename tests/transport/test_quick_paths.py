@@ -15,7 +15,7 @@ from websockets.protocol import OPEN, SERVER, Protocol
 from websockets.server import ServerProtocol
 
 from flux.transport import http_quick
-from flux.transport.engine_io.websocket import _take_all
+from flux.transport.engine_io.websocket import _step
 from flux.transport.http import Request, RequestError, Response
 from flux.transport.http_guard import check_head, check_request
 from flux.transport.websocket import HandshakeError, Messages, accept, borders
@@ -78,7 +78,7 @@ def by_ours(pieces: list[bytes]) -> tuple[list[str | bytes], bytes, bool]:
     messages = Messages(cast("Wire", log), MAX)
     taken: list[str | bytes] = []
     for piece in pieces:
-        _take_all(messages, piece, taken.append)
+        _step(messages, taken.append, piece)
         if messages.ended:
             break
     assert messages.ended is log.finished

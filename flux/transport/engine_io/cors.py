@@ -23,32 +23,33 @@ class Origins:
         self._same = allowed is None
         self._allowed = frozenset((allowed,) if isinstance(allowed, str) else allowed or ())
 
-    def allows(self, request: Request) -> bool:
-        """Whether the request may come in; one without an Origin comes from no page and may."""
-        values = [value for name, value in request.headers if name == b"origin"]
-        if not values or self._any:
-            return True
-        if len(values) > 1:
-            return False
-        origin = values[0].decode("latin-1")
-        if not self._same:
-            return origin in self._allowed
-        return _same_host(origin, (request.header(b"host") or b"").decode("latin-1"))
+    def judge(self, request: Request) -> Headers | None:
+        """Return the headers that let the page read the response; None: the request may not come in.
 
-    def headers(self, request: Request) -> Headers:
-        """Return the headers that let the page read the response; none for a foreign origin."""
+        One without an Origin comes from no page and may.
+        """
         origin = request.header(b"origin")
-        if origin is None or not self.allows(request):
+        if origin is None:
             return ()
+        if not self._any and not self._admits(origin, request):
+            return None
         return (
             (b"access-control-allow-origin", origin),
             *(((b"access-control-allow-credentials", b"true"),) if self._credentials else ()),
             (b"vary", b"Origin"),
         )
 
+    def _admits(self, origin: bytes, request: Request) -> bool:
+        if sum(name == b"origin" for name, _ in request.headers) > 1:
+            return False
+        text = origin.decode("latin-1")
+        if not self._same:
+            return text in self._allowed
+        return _same_host(text, (request.header(b"host") or b"").decode("latin-1"))
+
     def preflight(self, request: Request) -> Headers:
         """Return the headers that answer an OPTIONS request."""
-        headers = self.headers(request)
+        headers = self.judge(request)
         if not headers:
             return ()
         asked = request.header(b"access-control-request-headers") or b"content-type"

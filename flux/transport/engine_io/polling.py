@@ -50,9 +50,11 @@ class Polling:
 
     def write(self, packet: Outgoing) -> None:
         """Answer the waiting GET with the packet, or queue it."""
-        if self._fits(len(packet.payload)):
+        if self.exchange is not None:  # then nothing waits
+            self.ping_waits = False
+            self._respond([packet])
+        elif self._fits(len(packet.payload)):
             self._packets.append(packet)
-            self.flush()
 
     def write_latest(self, key: str, packet: Outgoing) -> None:
         """As `write`, but of the packets that wait under one key only the latest is kept."""

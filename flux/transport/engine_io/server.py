@@ -72,7 +72,7 @@ _Run = Callable[[bytes, Deflate | None, Wire, bytes], Awaitable[None]]
 
 
 class Application(Protocol):
-    """What sessions carry messages for; its plain functions run in a connection's task and must not block."""
+    """What sessions carry messages for; its plain functions run where it is read and must not block."""
 
     def opened(self, client: Client, request: Request) -> None:
         """Meet a new client."""
@@ -191,16 +191,17 @@ class EngineServer:
         added = () if self._headers is None else ask(self._headers, request)
         if request.method == "OPTIONS":
             return Response(204, b"", (*self._origins.preflight(request), *added))
-        cors = (*self._origins.headers(request), *added)
-        if not self._origins.allows(request):
-            return refuse(Refusal.FORBIDDEN, request, cors)
+        cors = self._origins.judge(request)
+        if cors is None:
+            return refuse(Refusal.FORBIDDEN, request, added)
+        cors = (*cors, *added)
         query = request.query
         transport = query.get("transport")
         if transport not in self._transports:
             return refuse(Refusal.UNKNOWN_TRANSPORT, request, cors)
         sid = query.get("sid")
         if sid is None:
-            return self._open(request, transport, cors)
+            return self._open(request, query, cors)
         client = self.clients.get(sid)
         if client is None:
             return refuse(Refusal.UNKNOWN_SID, request, cors)
@@ -217,9 +218,10 @@ class EngineServer:
     def overflow(self, request: Request) -> Response:
         """Answer 413 and close the session that the body was for."""
         client = self.clients.get(request.query.get("sid", ""))
-        if client is not None and self._origins.allows(request):
+        cors = self._origins.judge(request)
+        if client is not None and cors is not None:
             client.close(TRANSPORT_ERROR)
-        return Response(413, b"", self._origins.headers(request))
+        return Response(413, b"", cors or ())
 
     def forget(self, client: Client, reason: str) -> None:
         """Take note that a client is closed; called by the client."""
@@ -240,14 +242,15 @@ class EngineServer:
             client.close(TRANSPORT_ERROR)
             raise
 
-    def _open(self, request: Request, transport: str, cors: Headers) -> Response | Takeover:
+    def _open(self, request: Request, query: dict[str, str], cors: Headers) -> Response | Takeover:
+        transport = query["transport"]
         if self._stopping:
             return Response.text(503)
         if request.method != "GET":
             return refuse(Refusal.BAD_METHOD, request, cors)
         if (transport == "websocket") is not is_upgrade(request):
             return refuse(Refusal.BAD_REQUEST, request, cors)
-        if request.query.get("EIO") != "4":
+        if query.get("EIO") != "4":
             return refuse(Refusal.BAD_VERSION, request, cors)
         if self._allow_request is not None and not self._allow_request(request):
             return refuse(Refusal.FORBIDDEN, request, cors)

@@ -1,6 +1,7 @@
 """Reading a WebSocket that carries a session, or probes for one."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 import trio
@@ -16,6 +17,7 @@ log = structlog.get_logger("flux.engine_io")
 
 LINGER_SECONDS = 1.0
 PROTOCOL_ERROR = 1002
+_END = trio.Event()
 
 Take = Callable[[str | bytes], trio.Event | None]
 """Takes a message; an event in return stops the reading until it is set; `PacketError` ends it."""
@@ -43,18 +45,16 @@ async def read_messages(
         Why it ended, a disconnect reason.
     """
     messages = Messages(wire, max_size, max_fragments, extensions)
+    step = partial(_step, messages, take)
     try:
-        pressure = _take_all(messages, data, take) if data else None
-        while True:
-            data = b""  # an idle connection must not keep its last bytes
-            if pressure is not None:
-                await pressure.wait()
-            if messages.ended:
-                break
-            data = await wire.receive()
-            if not data:
-                break
-            pressure = _take_all(messages, data, take)
+        stop = step(data) if data else None
+        del data  # a connection may live for hours
+        while stop is not _END:
+            if stop is not None:
+                await stop.wait()
+                if messages.ended:
+                    break
+            stop = await wire.receive_until(step)
     except PacketError as error:
         log.info("client broke the protocol", reason=str(error))
         messages.fail(PROTOCOL_ERROR)
@@ -76,14 +76,16 @@ async def linger(wire: Wire) -> None:
             pass
 
 
-def _take_all(messages: Messages, data: bytes, take: Take) -> trio.Event | None:
-    # A function of its own, so that an idle connection does not keep its last message either.
+def _step(messages: Messages, take: Take, data: bytes) -> trio.Event | None:
+    """Take one read; an event in return stops the reading, for good if it is `_END`."""
     single = messages.single(data)
     if single is not None:
         return take(single)
+    if not data:
+        return _END
     pressure = None
     for message in messages.feed(data):
         event = take(message)
         if event is not None:
             pressure = event
-    return pressure
+    return _END if pressure is None and messages.ended else pressure

@@ -10,8 +10,10 @@ from collections.abc import Collection, Hashable
 from attrs import frozen
 
 from flux.transport.engine_io import Outgoing
+from flux.transport.socket_io.room import Room
 from flux.transport.socket_io.socket import Socket
 from flux.transport.tally import Tally
+from flux.transport.wire import write_all
 
 DELIVERIES = Tally("flux_socketio_deliveries_total", "Packets sent to clients, events and acks")
 
@@ -43,17 +45,16 @@ def send(socket: Socket, packet: Outgoing, policy: Policy) -> None:
 def broadcast(sockets: Collection[Socket], packet: Outgoing, policy: Policy) -> None:
     """Send a packet to all sockets."""
     DELIVERIES.value += len(sockets)
-    if policy is not RELIABLE:
-        for socket in sockets:
-            send(socket, packet, policy)
-        return
-    frames = packet.frames
-    for socket in sockets:
-        wire = socket.client.wire
-        if wire is not None:
-            wire.write(frames)
-        else:
-            socket.client.send(packet)
+    others = sockets
+    if isinstance(sockets, Room):
+        wires, others = sockets.apart()
+        for wire in write_all(wires, packet.frames):
+            if policy.conflate is not None:
+                wire.write_latest(policy.conflate, packet.frames)
+            elif not policy.volatile:
+                wire.write(packet.frames)
+    for socket in others:
+        send(socket, packet, policy)
 
 
 @frozen

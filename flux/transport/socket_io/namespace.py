@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 
 from flux.transport.socket_io.handlers import EMPTY, Layer, Table
+from flux.transport.socket_io.room import Room
 from flux.transport.socket_io.socket import Socket
 
 
@@ -24,21 +25,22 @@ class Namespace:
         self.name = name
         self.table = table
         self.family = family
-        self.sockets: dict[str, Socket] = {}
+        self._all = Room()
+        self.sockets = self._all.sockets
         self.leaving: dict[str, Socket] = {}
         self.generation = 0
-        self._rooms: dict[str, dict[str, Socket]] = {}
+        self._rooms: dict[str, Room] = {}
 
     def add(self, socket: Socket) -> None:
         """Take a socket in."""
-        self.sockets[socket.sid] = socket
+        self._all.add(socket)
         self.generation += 1
 
     def remove(self, socket: Socket) -> bool:
         """Take a socket out of the namespace and its rooms, whose list it keeps. False if it was not in."""
         if self.sockets.get(socket.sid) is not socket:  # a recovered one may have its sid
             return False
-        del self.sockets[socket.sid]
+        self._all.remove(socket)
         for room in socket.rooms or ():
             self._drop(room, socket)
         self.generation += 1
@@ -51,7 +53,10 @@ class Namespace:
         socket.rooms[room] = None
         if socket.identity is not None:
             socket.identity.entered(room)
-        self._rooms.setdefault(room, {})[socket.sid] = socket
+        members = self._rooms.get(room)
+        if members is None:
+            members = self._rooms[room] = Room()
+        members.add(socket)
         self.generation += 1
 
     def leave(self, socket: Socket, room: str) -> None:
@@ -65,14 +70,14 @@ class Namespace:
 
     def close_room(self, room: str) -> None:
         """Take all sockets out of a room."""
-        for socket in list(self._rooms.get(room, {}).values()):
+        for socket in list(self._rooms.get(room, ())):
             self.leave(socket, room)
 
     def members(self, room: str) -> Collection[str]:
         """Return the sids in a room: a view that follows its changes; a sid is a room of its own."""
         if room in self.sockets:
             return (room,)
-        return self._rooms.get(room, {}).keys()
+        return self._rooms[room].sockets.keys() if room in self._rooms else ()
 
     def rooms(self) -> Collection[str]:
         """Return the names of all rooms that have members."""
@@ -83,30 +88,24 @@ class Namespace:
 
         What is skipped is a sid, or a room.
         """
-        if rooms is None:
-            chosen = self.sockets
-        else:
-            found = [self._find(room) for room in rooms]
-            if len(found) == 1:
-                chosen = found[0]
-            else:
-                chosen = {}
-                for members in found:
-                    chosen.update(members)
+        found: list[Collection[Socket]] = (
+            [self._all] if rooms is None else [self._find(room) for room in rooms]
+        )
+        if len(found) == 1 and not skip:
+            return found[0]
+        chosen = {socket.sid: socket for members in found for socket in members}
         if skip:
             out = set().union(*(self.members(room) for room in skip))
             return [socket for sid, socket in chosen.items() if sid not in out]
         return chosen.values()
 
-    def _find(self, room: str) -> dict[str, Socket]:
+    def _find(self, room: str) -> Collection[Socket]:
         socket = self.sockets.get(room)
-        if socket is not None:
-            return {room: socket}
-        return self._rooms.get(room, {})
+        return self._rooms.get(room, ()) if socket is None else (socket,)
 
     def _drop(self, room: str, socket: Socket) -> None:
         members = self._rooms.get(room)
         if members is not None:
-            members.pop(socket.sid, None)
+            members.remove(socket)
             if not members:
                 del self._rooms[room]

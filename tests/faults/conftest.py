@@ -15,16 +15,13 @@ from fault_load import Note, Start, Watching
 from kafka_watch import KafkaWatch
 from ledger import Figures
 from program import Program
+from stage import Stage
 from systems import delete_topics
 
 FIGURES = pytest.StashKey[dict[str, Figures]]()
 
-QUICK_GROUPS = """\
-group.min.session.timeout.ms=500
-"""
-"""A killed member is out of its group after the session time-out; Kafka's own least is six seconds."""
-
 SESSION = {"session.timeout.ms": "1500", "heartbeat.interval.ms": "200"}
+"""A killed member is out of its group after the session time-out."""
 
 PROGRAMS = {
     "SIMULATION__SEED": "1",
@@ -62,10 +59,7 @@ def note(request: pytest.FixtureRequest) -> Note:
 @pytest.fixture(scope="session")
 def breakable(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
     """A real node that fault tests break; whatever they do to it, it is stopped at the end."""
-    folder = tmp_path_factory.mktemp("breakable")
-    node = ApacheKafka(kafka_jars, folder)
-    with (folder / "server.properties").open("a") as properties:
-        properties.write(QUICK_GROUPS)
+    node = ApacheKafka(kafka_jars, tmp_path_factory.mktemp("breakable"))
     yield node
     node.stop()
 
@@ -128,3 +122,16 @@ async def driver(fault_clients: ClientProcess) -> AsyncIterator[Driver]:
     """The client process, attached for one test."""
     async with attached(fault_clients) as driver:
         yield driver
+
+
+@pytest.fixture
+def stage(
+    kafka: ApacheKafka,
+    driver: Driver,
+    note: Note,
+    on_kafka: dict[str, str],
+    start: Start,
+    watching: Watching,
+) -> Stage:
+    """All of these, for a test of programs over the breakable node."""
+    return Stage(kafka, driver, note, on_kafka, start, watching)

@@ -11,10 +11,11 @@ from apache_kafka import ApacheKafka
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from driver import Driver
 from durations import lasting
-from fault_load import Asker, Note, Start, Watching, load
+from fault_load import Asker, Note, Watching, load
 from in_process import flux_here, troubled
 from kafka_watch import FETCH, WEATHER
 from ledger import Ledger, State
+from stage import Stage
 
 from flux import app
 from flux.transport.kafka.embedded import EmbeddedBroker
@@ -107,25 +108,16 @@ def bound_records(kafka: ApacheKafka, topic: str, limit: int) -> None:
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("topic", [FETCH, WEATHER], ids=["command", "answer"])
-async def test_records_that_the_broker_finds_too_large_are_told(
-    topic: str,
-    kafka: ApacheKafka,
-    start: Start,
-    on_kafka: dict[str, str],
-    driver: Driver,
-    watching: Watching,
-    note: Note,
-) -> None:
+async def test_records_that_the_broker_finds_too_large_are_told(topic: str, stage: Stage) -> None:
     """A broker's bound that is too small for a while: requests are refused or fail; then all heals."""
-    flux = start("run", "--port", "0", **on_kafka)
-    await trio.to_thread.run_sync(lambda: flux.wait_open().wait_ready())
-    watch = await trio.to_thread.run_sync(watching, kafka.bootstrap_servers)
-    async with load(driver, flux.url, streamers=0) as work:
+    flux = await stage.ready("run", "--port", "0")
+    watch = await stage.watch()
+    async with load(stage.driver, flux.url, streamers=0) as work:
         await work.answers(20)
-        await trio.to_thread.run_sync(bound_records, kafka, topic, 300)
+        await trio.to_thread.run_sync(bound_records, stage.kafka, topic, 300)
         await trio.sleep(lasting(1, 20))
-        await trio.to_thread.run_sync(bound_records, kafka, topic, 1_000_000)
+        await trio.to_thread.run_sync(bound_records, stage.kafka, topic, 1_000_000)
         await work.answers(20)
     figures = await work.check(watch)
-    note(figures)
+    stage.note(figures)
     assert figures.refused + figures.failed > 0

@@ -8,11 +8,11 @@ import pytest
 import trio
 from apache_kafka import ApacheKafka
 from confluent_kafka.admin import AdminClient
-from driver import Driver
 from durations import LONG, lasting
-from fault_load import Asker, Note, Start, Watching, load
+from fault_load import Asker, load
 from kafka_watch import FETCH, WEATHER
 from ledger import Ledger, State, city_of
+from stage import Stage
 
 pytestmark = pytest.mark.kafka
 
@@ -41,40 +41,31 @@ def create(kafka: ApacheKafka) -> None:
 
 
 @pytest.mark.parametrize("topic", [FETCH, WEATHER] if LONG else [FETCH])
-async def test_a_topic_that_was_deleted_and_made_anew_serves_again(
-    topic: str,
-    kafka: ApacheKafka,
-    start: Start,
-    on_kafka: dict[str, str],
-    driver: Driver,
-    watching: Watching,
-    note: Note,
-) -> None:
+async def test_a_topic_that_was_deleted_and_made_anew_serves_again(topic: str, stage: Stage) -> None:
     """Commands to a missing topic are refused with a reason; once it is there again all is answered."""
-    flux = start("run", "--port", "0", **on_kafka, BFF__PUBLISH_TIMEOUT="2")
-    await trio.to_thread.run_sync(lambda: flux.wait_open().wait_ready())
-    async with load(driver, flux.url, streamers=0) as before:
+    flux = await stage.ready("run", "--port", "0", BFF__PUBLISH_TIMEOUT="2")
+    async with load(stage.driver, flux.url, streamers=0) as before:
         await before.answers(20)
-    await trio.to_thread.run_sync(delete, kafka, topic)
+    await trio.to_thread.run_sync(delete, stage.kafka, topic)
     await trio.sleep(lasting(1, 10))
-    client = await driver.open(flux.url, transports=["websocket"])
+    client = await stage.driver.open(flux.url, transports=["websocket"])
     asker = Asker(client, Ledger(), trio.Event())
     if topic == FETCH:
         with trio.fail_after(20):
             await asker.ask()
         assert asker.ledger.requests[-1].state is State.REFUSED
     began = trio.current_time()
-    await trio.to_thread.run_sync(create, kafka)
+    await trio.to_thread.run_sync(create, stage.kafka)
     with trio.fail_after(45):
         while not asker.ledger.having(State.ANSWERED):
             await asker.ask()
     healed = trio.current_time() - began
-    watch = await trio.to_thread.run_sync(watching, kafka.bootstrap_servers)
-    async with load(driver, flux.url, streamers=0) as after:
+    watch = await stage.watch()
+    async with load(stage.driver, flux.url, streamers=0) as after:
         await after.answers(20)
     await watch.caught_up()
     earlier = {request.city for request in (*before.ledger.requests, *asker.ledger.requests)}
     others = [record for record in watch.records if city_of(record) not in earlier]
     after.ledger.check(others)
-    note(after.ledger.figures(others, healed_after=round(healed, 2)))
+    stage.note(after.ledger.figures(others, healed_after=round(healed, 2)))
     assert "Traceback" not in flux.text()

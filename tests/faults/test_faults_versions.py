@@ -3,14 +3,11 @@
 import random
 
 import pytest
-import trio
-from apache_kafka import ApacheKafka
-from driver import Driver
 from durations import lasting
-from fault_load import Note, Start, Watching
 from kafka_watch import WEATHER
 from ledger import Ledger
 from scenario import city_key, settle, weather_event, weather_fact
+from stage import Stage
 
 pytestmark = pytest.mark.kafka
 
@@ -18,22 +15,16 @@ SPAN = 3600.0
 """Seconds that the events' own times are spread over, all of them past."""
 
 
-async def test_a_newer_snapshot_is_never_overwritten(
-    kafka: ApacheKafka,
-    start: Start,
-    on_kafka: dict[str, str],
-    driver: Driver,
-    watching: Watching,
-    note: Note,
-) -> None:
+async def test_a_newer_snapshot_is_never_overwritten(stage: Stage) -> None:
     """Events of some cities in a random order with repeats, then a killed BFF that reads them again."""
     # More is read again than is sent: what lies beyond the replayed records of a partition is not rebuilt.
-    settings = on_kafka | {"BFF__SCHEDULER": "false", "BFF__REPLAY": "2000"}
-    bff = start("bff", "--port", "0", **settings)
-    await trio.to_thread.run_sync(lambda: bff.wait_open().wait_ready())
-    watch = await trio.to_thread.run_sync(watching, kafka.bootstrap_servers)
+    settings = {"BFF__SCHEDULER": "false", "BFF__REPLAY": "2000"}
+    bff = await stage.ready("bff", "--port", "0", **settings)
+    watch = await stage.watch()
     rng = random.Random(7)
-    clients = [await driver.open(bff.url, transports=["websocket"], reconnection=False) for _ in range(5)]
+    clients = [
+        await stage.driver.open(bff.url, transports=["websocket"], reconnection=False) for _ in range(5)
+    ]
     cities = [f"Past of {client.name}" for client in clients]
     for client, city in zip(clients, cities, strict=True):
         await settle(client, city)
@@ -55,11 +46,10 @@ async def test_a_newer_snapshot_is_never_overwritten(
         assert times == sorted(set(times)), "an older state after a newer one, or one state twice"
         overtaken += len([1 for c, _ in sent if c == city]) - len(times)
     bff.kill()
-    bff = start("bff", "--port", "0", **settings)
-    await trio.to_thread.run_sync(lambda: bff.wait_open().wait_ready())
+    bff = await stage.ready("bff", "--port", "0", **settings)
     for city in cities:
-        client = await driver.open(bff.url, transports=["websocket"])
+        client = await stage.driver.open(bff.url, transports=["websocket"])
         await settle(client, city)
         first = await client.event(weather_event(city))
         assert first["timestamp"] == facts[city][-1]["timestamp"]
-    note(Ledger().figures(events=len(sent), held_back=overtaken))
+    stage.note(Ledger().figures(events=len(sent), held_back=overtaken))

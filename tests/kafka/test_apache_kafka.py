@@ -24,7 +24,7 @@ def test_a_node_ends_with_a_test_run_that_is_killed(kafka_jars: Path, tmp_path: 
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(kafka_jars), str(tmp_path)],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},  # the helpers' folders are on it
     ) as run:
         assert run.stdout is not None
         address = ("127.0.0.1", int(run.stdout.readline()))

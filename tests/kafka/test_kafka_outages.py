@@ -1,5 +1,6 @@
 """A broker that is away, comes back, stalls or loses power: bounded errors, one log line, and healing."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -331,15 +332,17 @@ async def test_a_reader_that_stands_still_stays_in_its_group(
     assert [int(text(received)) for received in records] == list(range(100))
 
 
-@pytest.fixture
-def own_kafka(kafka_jars: Path, tmp_path: Path) -> ApacheKafka:
-    """A real node to break; the test starts and stops it."""
-    return ApacheKafka(kafka_jars, tmp_path)
+@pytest.fixture(scope="module")
+def own_kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
+    """A real node to break; each test leaves it up, and has a topic of its own."""
+    with ApacheKafka(kafka_jars, tmp_path_factory.mktemp("own")) as node:
+        yield node
 
 
 @pytest.mark.kafka
 async def test_nothing_confirmed_is_lost_when_a_real_broker_loses_power(own_kafka: ApacheKafka) -> None:
     """Kill -9 in the middle of a stream, restart on the same data: what was confirmed arrives, in order."""
+    topic = Topic("power", PRODUCER, CONSUMER, partitions=1)
     confirmed: list[str] = []
     seen: list[str] = []
 
@@ -347,7 +350,7 @@ async def test_nothing_confirmed_is_lost_when_a_real_broker_loses_power(own_kafk
         number = 0
         while number < 400:
             try:
-                await client.publish(record(TOPIC, f"{number}"))
+                await client.publish(record(topic, f"{number}"))
             except BrokenError:
                 continue
             confirmed.append(f"{number}")
@@ -359,15 +362,15 @@ async def test_nothing_confirmed_is_lost_when_a_real_broker_loses_power(own_kafk
         own_kafka.kill()
         await trio.to_thread.run_sync(own_kafka.start)
 
-    with own_kafka, trio.fail_after(90):
-        bus = ConfluentBus([TOPIC], bootstrap_servers=own_kafka.bootstrap_servers)
+    with trio.fail_after(90):
+        bus = ConfluentBus([topic], bootstrap_servers=own_kafka.bootstrap_servers)
         client = bus.client(PRODUCER)
         async with trio.open_nursery() as nursery:
             await nursery.start(bus.run)
             await bus.wait_connected()
             await bus.create_topics()
             async with (
-                bus.client(CONSUMER).subscribe([TOPIC.name], group="group") as subscription,
+                bus.client(CONSUMER).subscribe([topic.name], group="group") as subscription,
                 trio.open_nursery() as work,
             ):
                 work.start_soon(publish_all)
@@ -384,20 +387,21 @@ async def test_nothing_confirmed_is_lost_when_a_real_broker_loses_power(own_kafk
 @pytest.mark.kafka
 async def test_a_frozen_broker_is_noticed_and_its_thaw_too(own_kafka: ApacheKafka) -> None:
     """A broker whose connections stay open but that answers nothing counts as away; publish stays bounded."""
-    with own_kafka, trio.fail_after(60):
-        bus = ConfluentBus([TOPIC], bootstrap_servers=own_kafka.bootstrap_servers, message_timeout=2)
+    topic = Topic("ice", PRODUCER, CONSUMER, partitions=1)
+    with trio.fail_after(60):
+        bus = ConfluentBus([topic], bootstrap_servers=own_kafka.bootstrap_servers, message_timeout=2)
         async with trio.open_nursery() as nursery:
             await nursery.start(bus.run)
             await bus.wait_connected()
             await bus.create_topics()
-            await bus.client(PRODUCER).publish(record(TOPIC, "before"))
+            await bus.client(PRODUCER).publish(record(topic, "before"))
             own_kafka.freeze()
             start = trio.current_time()
             with pytest.raises(BrokenError):
-                await bus.client(PRODUCER).publish(record(TOPIC, "during"))
+                await bus.client(PRODUCER).publish(record(topic, "during"))
             assert trio.current_time() - start < 6
             await wait_disconnected(bus)
             own_kafka.thaw()
             await bus.wait_connected()
-            await bus.client(PRODUCER).publish(record(TOPIC, "after"))
+            await bus.client(PRODUCER).publish(record(topic, "after"))
             nursery.cancel_scope.cancel()

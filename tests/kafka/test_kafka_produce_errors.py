@@ -6,11 +6,12 @@ import pytest
 import structlog.testing
 import trio
 from bus_checker import CONSUMER, PRODUCER, record, take, text
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from flux import app
 from flux.domains.domain import BFF
 from flux.domains.registry import ALL_TOPICS
+from flux.domains.sources import Board
 from flux.domains.weather import WEATHER
 from flux.errors import BrokenError, FluxError, LocalError
 from flux.messages import Record
@@ -18,9 +19,12 @@ from flux.metrics import REGISTRY
 from flux.nurseries import Supervisor
 from flux.settings import load_settings
 from flux.transport.kafka.bus import Client, Topic
+from flux.transport.kafka.config import KafkaConfig
 from flux.transport.kafka.confluent import ConfluentBus
 from flux.transport.kafka.embedded import EmbeddedBroker
+from flux.transport.kafka.link import Link
 from flux.transport.kafka.produce_errors import REFUSED, TOO_LARGE, delivery_error
+from flux.transport.kafka.producer import KafkaProducer
 
 TOPIC = Topic("things", PRODUCER, CONSUMER, partitions=1)
 PRODUCE = 0  # Kafka protocol guide, API keys
@@ -170,9 +174,8 @@ async def test_the_tree_replaces_a_producer_that_failed_for_good(embedded_broker
     settings = load_settings(None, {}, environ={})
     kafka = app.Kafka(embedded_broker.bootstrap_servers, embedded=True, host=embedded_broker)
     bus = app._bus(settings, kafka, ALL_TOPICS)
-    tree = Supervisor(
-        "flux", [*app._kafka_children(bus, kafka), *app._domain_children(settings, bus, [WEATHER])]
-    )
+    domains = app._domain_children(settings, bus, [WEATHER], Board())
+    tree = Supervisor("flux", [*app._kafka_children(bus, kafka), *domains])
     fetch, updated = WEATHER.commands[0].topic.name, WEATHER.feeds[0].topic.name
     command = Record(fetch, b'{"event":"locationUpdate","data":{"city":"Oslo"}}', b"oslo")
     with trio.fail_after(40):
@@ -196,3 +199,35 @@ async def test_the_tree_replaces_a_producer_that_failed_for_good(embedded_broker
     assert "failed for good" in (nodes["bus"].last_error or "")
     assert nodes["domains"].restarts == 0
     assert [child.restarts for child in nodes["domains"].children] == [0]
+
+
+def test_every_report_is_served_at_the_end_although_the_fatal_error_cuts_polls_short() -> None:
+    """What librdkafka still holds after a purge is told, not left behind by the first poll that raises."""
+    fatal = KafkaException(KafkaError(KafkaError._FATAL, "it failed"))
+
+    class CutShort:
+        """A producer with three reports left; every other poll raises."""
+
+        left, turns = 3, 0
+
+        def __len__(self) -> int:
+            return self.left
+
+        def flush(self, timeout: float) -> None:  # noqa: ARG002 - the producer's signature, also below
+            raise fatal
+
+        def purge(self) -> None:
+            """Make reports of what is queued: they are there already."""
+
+        def poll(self, timeout: float) -> int:  # noqa: ARG002
+            self.turns += 1
+            if self.turns % 2:
+                raise fatal
+            self.left -= 1
+            return 1
+
+    reports: Any = CutShort()
+    producer = KafkaProducer(KafkaConfig("nowhere:1"), Link())
+    producer._fatal = "it failed"
+    producer._serve(reports)
+    assert reports.left == 0

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import trio
+from own_time import own_time
 from transport_peers import Polling, open_ws, port_of, until
 
 from flux.transport.door import Door
@@ -116,10 +117,10 @@ async def test_a_stop_with_many_idle_clients_takes_under_a_second_and_leaves_not
         await nursery.start(door.serve)
         clients = await idle_clients(door.addresses[0])
         await until(lambda: len(server.engine.clients) == CLIENTS)
-        began = time.perf_counter()
+        began = own_time()
         nursery.start_soon(door.close)
         frames = await say_goodbye(clients)
-    took = time.perf_counter() - began
+    took = own_time() - began
     assert frames == {b"\x88\x02\x03\xe9": CLIENTS * 9 // 10}  # 1001: going away
     assert reasons == {"server shutting down": CLIENTS}
     assert took < max(1.0, CLIENTS / 1000)  # the clients' own work in this process included

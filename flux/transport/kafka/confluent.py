@@ -1,7 +1,7 @@
 """The bus over librdkafka (confluent-kafka): a real Apache Kafka, or the embedded broker."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
@@ -9,14 +9,15 @@ import trio
 from flux.errors import BrokenError
 from flux.messages import Record
 from flux.transport.kafka.admin import Admin, TopicInfo
-from flux.transport.kafka.bus import Bus, BusStatus, Client, Follower, Position, Subscription, Topic
-from flux.transport.kafka.catalog import MAX_VALUE_BYTES, Catalog, check_replay
+from flux.transport.kafka.bus import Bus, BusStatus, Follower, Position, Subscription, Topic
+from flux.transport.kafka.catalog import MAX_VALUE_BYTES, Catalog
 from flux.transport.kafka.config import KafkaConfig
 from flux.transport.kafka.consumer import ConsumerThread
 from flux.transport.kafka.embedded import EmbeddedBroker
 from flux.transport.kafka.follower import ConfluentFollower, FollowPlan
 from flux.transport.kafka.handover import Handover
 from flux.transport.kafka.link import Link
+from flux.transport.kafka.owned import OwnedClient
 from flux.transport.kafka.producer import KafkaProducer
 from flux.transport.kafka.subscription import ConfluentSubscription, GroupPlan
 
@@ -118,36 +119,22 @@ class ConfluentBus(Bus):
         await self._link.wait_connected()
 
 
-class ConfluentClient(Client):
+class ConfluentClient(OwnedClient):
     """`ConfluentBus` as one principal sees it."""
 
     def __init__(
         self, catalog: Catalog, config: KafkaConfig, producer: KafkaProducer, link: Link, principal: str
     ) -> None:
-        self.principal = principal
-        self._catalog = catalog
+        super().__init__(catalog, principal)
         self._config = config
         self._producer = producer
         self._link = link
 
-    async def send(self, record: Record) -> None:
-        """Hand a record to the producer; see `Client.send`."""
-        self._catalog.check_produce(self.principal, record)
+    async def _send(self, record: Record) -> None:
         await self._producer.send(record)
 
-    async def publish(self, record: Record) -> Position:
-        """Produce a record and wait for its report; see `Client.publish`."""
-        self._catalog.check_produce(self.principal, record)
+    async def _publish(self, record: Record) -> Position:
         return await self._producer.publish(record)
-
-    def subscribe(self, topics: Sequence[str], *, group: str) -> AbstractAsyncContextManager[Subscription]:
-        """Join a group; see `Client.subscribe`."""
-        return self._subscribe(self._catalog.check_consume(self.principal, topics), group)
-
-    def follow(self, topics: Sequence[str], *, replay: int) -> AbstractAsyncContextManager[Follower]:
-        """Read every partition; see `Client.follow`."""
-        check_replay(replay)
-        return self._follow(self._catalog.check_consume(self.principal, topics), replay)
 
     @asynccontextmanager
     async def _subscribe(self, topics: list[Topic], group: str) -> AsyncIterator[Subscription]:

@@ -15,15 +15,14 @@ import anyio
 import anyio.to_thread
 import structlog
 import trio
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from prometheus_client import Counter
 
 from flux.errors import BrokenError, ClosedError
-from flux.messages import Received
 from flux.metrics import REGISTRY
+from flux.transport.kafka import batches
 from flux.transport.kafka.config import KafkaConfig
 from flux.transport.kafka.handover import Arrival, Handover
-from flux.transport.kafka.headers import MessageHeaders
 from flux.transport.kafka.link import Link
 from flux.transport.kafka.offsets import TopicPartition
 from flux.transport.kafka.watchdog import LagWatch, StuckError, watch_thread
@@ -252,52 +251,34 @@ class ConsumerThread:
 
     def _hand_over(self, messages: list[Message]) -> bool:
         """Put what the messages say into the handover; return whether that took the credit."""
-        records: list[Received] = []
         reached: list[tuple[TopicPartition, int]] = []
-        counts: Tally[str] = Tally()
-        append = records.append
         if self._generation != self._plan.generation:
             self._generation = self._plan.generation
             self._next_offsets.clear()
             self._watch.excuse()
-        # Records come in runs of one partition; what is known of it is looked up once a run.
-        run: TopicPartition = ("", -1)
-        begin, expected = 0, -1
-        for message in messages:
-            if message.error() is not None:
-                self._take_error(message, reached)
-                continue
-            topic: Any = message.topic()
-            partition: Any = message.partition()
-            offset: Any = message.offset()
-            if offset != expected or partition != run[1] or topic != run[0]:
-                if len(records) > begin:
-                    counts[run[0]] += len(records) - begin
-                    self._next_offsets[run] = expected
-                run, begin = (topic, partition), len(records)
-                self._count_skipped(topic, partition, offset)
-            expected = offset + 1
-            kind, milliseconds = message.timestamp()
-            append(
-                Received(
-                    topic,
-                    partition,
-                    offset,
-                    0 if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds,
-                    message.value(),
-                    message.key(),
-                    MessageHeaders(message),
-                )
-            )
-        if records:
-            counts[run[0]] += len(records) - begin
-            self._next_offsets[run] = expected
+        # Never compare a KafkaError with None: it leaves a TypeError set behind the answer.
+        if any(map(Message.error, messages)):
+            for message in messages:
+                if message.error() is not None:
+                    self._take_error(message, reached)
+            messages = [message for message in messages if message.error() is None]
+        batch = batches.read(messages)
+        counts: Tally[str] = Tally()
+        for run in batch.runs:
+            self._count_skipped(run)
+            self._next_offsets[run.partition] = run.end
+            counts[run.partition[0]] += run.count
+        for name, count in counts.items():
+            CONSUMED.labels(name).inc(count)
+        if batch.records:
             self._trouble = None
-            for name, count in counts.items():
-                CONSUMED.labels(name).inc(count)
-        if records or reached:
-            self._handover.put(Arrival(records, generation=self._plan.generation, reached=tuple(reached)))
-        return bool(records)
+            if self._handover.wants_reached:
+                reached += ((run.partition, run.end) for run in batch.runs)
+        if batch.records or reached:
+            self._handover.put(
+                Arrival(batch.records, generation=self._plan.generation, reached=tuple(reached))
+            )
+        return bool(batch.records)
 
     def _take_error(self, message: Message, reached: list[tuple[TopicPartition, int]]) -> None:
         """Note the end of a partition, which comes as an error, or an error."""
@@ -311,13 +292,14 @@ class ConsumerThread:
             if self._handover.wants_reached:
                 reached.append((partition, offset))
 
-    def _count_skipped(self, topic: str, partition: int, offset: int) -> None:
-        expected = self._next_offsets.get((topic, partition), offset)
+    def _count_skipped(self, run: batches.Run) -> None:
+        expected = self._next_offsets.get(run.partition, run.first)
         # A hole of one is a transaction's marker, should anyone produce in transactions.
-        if offset > expected + 1:
-            SKIPPED.labels(topic).inc(offset - expected)
+        if run.first > expected + 1:
+            topic, partition = run.partition
+            SKIPPED.labels(topic).inc(run.first - expected)
             log.warning("records were gone before they were read", topic=topic, partition=partition,
-                        count=offset - expected)  # fmt: skip
+                        count=run.first - expected)  # fmt: skip
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal() or error.code() in _FATAL_CODES:

@@ -125,8 +125,6 @@ class ConfluentFollower(Follower):
             return
         self._catch_up.expect(arrival.ends)
         self._all_known = self._all_known or arrival.last
-        for record in arrival.records:
-            self._catch_up.reached((record.topic, record.partition), record.offset + 1)
         for partition, offset in arrival.reached:
             self._catch_up.reached(partition, offset)
         if self._all_known and self._catch_up.complete:

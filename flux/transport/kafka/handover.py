@@ -26,7 +26,8 @@ class Arrival:
         ends: for a follower, the partitions of a topic that hold records from before its start, with the
             offset behind them; comes before the topic's first record.
         last: these were the ends of the last topic.
-        reached: partitions read to their end, with that offset.
+        reached: how far partitions are read with this: the offset behind their last record in the batch, or
+            their end.
     """
 
     records: list[Received]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from operator import methodcaller
 from typing import Any, overload
 
+import msgspec
 import structlog
 from confluent_kafka import Message
 
@@ -12,20 +13,19 @@ from flux.messages import Headers
 log = structlog.get_logger("flux.kafka")
 
 
-class MessageHeaders(Sequence[tuple[str, bytes]]):
-    """Equal to the tuple of a message's headers: names with their raw values, in order.
+class MessageHeaders(msgspec.Struct, eq=False, gc=False):
+    """Equal to the tuple of a message's headers: names with their raw values, in order; a `Sequence`.
 
     Most records are handled without a look at them, and to read seven headers takes 3 us or more: as long as
-    all the rest of a record's way through the consumer.
+    all the rest of a record's way through the consumer. A msgspec class, as one is made for every record: in
+    0.02 us instead of 0.13 us.
 
     Args:
         message: whose headers; not changed by anyone.
     """
 
-    __slots__ = ("_headers", "_message")
-
-    def __init__(self, message: Message) -> None:
-        self._message: Message | None = message
+    _message: Message | None
+    _headers: Headers = ()
 
     def read(self) -> Headers:
         """Return them."""
@@ -55,6 +55,10 @@ class MessageHeaders(Sequence[tuple[str, bytes]]):
 
     def __repr__(self) -> str:
         return repr(self.read())
+
+
+# By registration: the metaclasses of the two exclude each other.
+Sequence.register(MessageHeaders)
 
 
 _ask = methodcaller("headers")

@@ -2,17 +2,18 @@
 
 import zlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
 
 import trio
 from attrs import define, field
 
 from flux.errors import BrokenError, ClosedError
 from flux.messages import Headers, Received, Record
-from flux.transport.kafka.bus import Bus, BusStatus, Client, Follower, Position, Subscription, Topic
-from flux.transport.kafka.catalog import MAX_VALUE_BYTES, Catalog, check_replay
+from flux.transport.kafka.bus import Bus, BusStatus, Follower, Position, Subscription, Topic
+from flux.transport.kafka.catalog import MAX_VALUE_BYTES, Catalog
 from flux.transport.kafka.offsets import CatchUp, OffsetTracker, TopicPartition
+from flux.transport.kafka.owned import OwnedClient
 
 MAX_BATCH = 500
 EPOCH_MS = 1_767_225_600_000
@@ -117,38 +118,27 @@ class MemoryBus(Bus):
         self._broker.set_up()
 
 
-class MemoryClient(Client):
-    """`MemoryBus` as one principal sees it."""
+class MemoryClient(OwnedClient):
+    """`MemoryBus` as one principal sees it.
+
+    While the broker is down, what is sent waits in the queue, and a publish at most the delivery time-out.
+    """
 
     def __init__(self, broker: "MemoryBroker", catalog: Catalog, principal: str) -> None:
-        self.principal = principal
+        super().__init__(catalog, principal)
         self._broker = broker
-        self._catalog = catalog
 
-    async def send(self, record: Record) -> None:
-        """Append the record; while the broker is down it waits in the queue."""
-        self._catalog.check_produce(self.principal, record)
+    async def _send(self, record: Record) -> None:
         await trio.lowlevel.checkpoint()
         self._broker.enqueue(record)
 
-    async def publish(self, record: Record) -> Position:
-        """Append the record, waiting at most the delivery time-out for the broker."""
-        self._catalog.check_produce(self.principal, record)
+    async def _publish(self, record: Record) -> Position:
         with trio.move_on_after(self._broker.delivery_timeout):
             await self._broker.wait_up()
             return self._broker.append(record)
         raise BrokenError(
             f"{record.topic}: not delivered within {self._broker.delivery_timeout} s: {self._broker.down}"
         )
-
-    def subscribe(self, topics: Sequence[str], *, group: str) -> AbstractAsyncContextManager[Subscription]:
-        """Join a group."""
-        return self._subscribe(self._catalog.check_consume(self.principal, topics), group)
-
-    def follow(self, topics: Sequence[str], *, replay: int) -> AbstractAsyncContextManager[Follower]:
-        """Read every partition."""
-        check_replay(replay)
-        return self._follow(self._catalog.check_consume(self.principal, topics), replay)
 
     @asynccontextmanager
     async def _subscribe(self, topics: list[Topic], group: str) -> AsyncIterator[Subscription]:

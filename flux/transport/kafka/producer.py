@@ -46,6 +46,9 @@ RETRY_ANSWER_SECONDS = 0.5
 """How long a probe waits: longer while connected, so that a broker's pause is not taken for its end."""
 
 FLUSH_SECONDS = 5.0
+PURGE_SECONDS = 1.0
+"""How long the reports of what was not delivered are waited for at the end; they are there at once."""
+
 FAILURE_LINES_A_SECOND = 20
 """How many undelivered records are logged one by one; a broker that is away fails thousands of them."""
 
@@ -220,9 +223,12 @@ class KafkaProducer:
             self._poll(producer.poll, POLL_SECONDS)
         # A producer that failed for good delivers nothing more.
         self._poll(producer.flush, FLUSH_SECONDS if self._answering and self._fatal is None else 0)
-        # What is left gets its report now, as purged, and so is logged and counted.
+        # What is left gets its report now, as purged, and so is logged and counted. One poll does not do: it
+        # ends where the fatal error comes up, and leaves the reports behind that unserved.
         producer.purge()
-        self._poll(producer.poll, 0)
+        deadline = time.monotonic() + PURGE_SECONDS
+        while len(producer) and time.monotonic() < deadline:
+            self._poll(producer.poll, QUEUE_FULL_SECONDS)
 
     def _poll(self, serve: Callable[[float], object], timeout: float) -> None:
         """Serve callbacks; a fatal error comes up here as an exception."""

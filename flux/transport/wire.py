@@ -26,6 +26,8 @@ OVERFLOW_BYTES = Counter(
 )
 
 SLOW = "slow client"
+BROKEN = "transport error"
+"""The reason where the system cannot watch the socket; Engine.IO's name for what is not the peer's doing."""
 _RESET = struct.pack("ii", 1, 0)
 SEND_SIZE = 256 * 1024
 """Bytes offered to one `socket.send` of queued data; about what a default Linux send buffer takes."""
@@ -150,11 +152,12 @@ class Wire:
 
         Args:
             take: a plain function, called with each read, ``b""`` for the peer's end; None asks for more.
-                Maybe not called by this task, but in its context and while it waits.
+                Maybe not called by this task, but in its context and while it waits. What it returns is lost
+                if it cancels this task.
 
         Raises:
             ClosedError: this side aborted the wire; the text is `failure`.
-            BrokenError: the connection broke.
+            BrokenError: the connection broke, or `take` asked for more behind the end.
             Exception: what `take` raises.
         """
         if self.failure is None:
@@ -163,8 +166,9 @@ class Wire:
                     return await read_alone(self._socket, take)
                 return await self._readers.read(self._socket, take)
             except trio.ClosedResourceError:
-                pass
-        raise ClosedError(self.failure or "closed")
+                if self.failure is None:  # `take` raised it
+                    raise
+        raise ClosedError(self.failure)
 
     async def drain(self) -> None:
         """Wait until nothing is queued, or the wire has ended. Cancellation loses nothing."""
@@ -231,6 +235,9 @@ class Wire:
             try:
                 await trio.lowlevel.wait_writable(self._socket)
             except trio.ClosedResourceError:
+                return
+            except OSError:  # the system cannot watch it
+                self.abort(BROKEN)
                 return
             self._send_queued()
 

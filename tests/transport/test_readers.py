@@ -256,3 +256,18 @@ async def test_without_its_task_a_socket_is_read_alone(pair: Pair) -> None:
         nursery.cancel_scope.cancel()
     pair[1].send(b"behind")
     assert await made.read(pair[0], whole) == b"behind"
+
+
+async def test_what_a_take_returns_that_cancels_its_reader_is_lost(readers: Readers, pair: Pair) -> None:
+    """The one case in which cancellation loses something; what comes later does not suffer."""
+    with trio.CancelScope() as scope:
+
+        def take(data: bytes) -> bytes:
+            scope.cancel()
+            return data
+
+        pair[1].send(b"lost")
+        await readers.read(pair[0], take)
+    assert scope.cancelled_caught
+    pair[1].send(b"later")
+    assert await readers.read(pair[0], whole) == b"later"

@@ -1,15 +1,18 @@
 """A wire's writes never wait, its outbox is bounded, and its reader learns of every end."""
 
+import errno
 import socket
 import struct
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 import trio
 import trio.testing
 
 from flux.errors import BrokenError, ClosedError
-from flux.transport.wire import SLOW, Wire
+from flux.transport.readers import AVAILABLE, Readers
+from flux.transport.wire import BROKEN, SLOW, Wire
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -179,3 +182,49 @@ async def test_a_cancelled_drain_leaves_the_backlog_alone(pair: Pair, nursery: t
     with trio.move_on_after(0):
         await wire.drain()
     assert len(await read(pair[1], written)) == written
+
+
+@pytest.mark.parametrize(
+    "alone", [True, pytest.param(False, marks=pytest.mark.skipif(not AVAILABLE, reason="needs epoll"))]
+)
+async def test_a_closed_resource_of_the_application_is_not_the_wires_end(
+    pair: Pair, nursery: trio.Nursery, alone: bool
+) -> None:
+    """What `take` raises is raised, also where it looks like the wire's own; only a closed wire says so."""
+    readers = None if alone else Readers()
+    if readers is not None:
+        await nursery.start(readers.run)
+    wire = Wire(pair[0], start=nursery.start_soon, readers=readers)
+
+    def take(_data: bytes) -> NoReturn:
+        raise trio.ClosedResourceError("a channel of the application")
+
+    pair[1].send(b"x")
+    with pytest.raises(trio.ClosedResourceError, match="a channel of the application"):
+        await wire.receive_until(take)
+    pair[1].send(b"y")
+    assert await wire.receive() == b"y"
+
+    def close(_data: bytes) -> None:
+        wire.abort("enough")
+
+    pair[1].send(b"z")
+    with pytest.raises(ClosedError, match="enough"):
+        await wire.receive_until(close)
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_socket_that_cannot_be_watched_for_writing_is_aborted(
+    pair: Pair, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's bound on watched files is that connection's alone: whoever started the flusher goes on."""
+
+    async def exhausted(_sock: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "nothing left")
+
+    monkeypatch.setattr(trio.lowlevel, "wait_writable", exhausted)
+    wire = Wire(pair[0], start=nursery.start_soon)
+    lag(wire)
+    with pytest.raises(ClosedError, match=BROKEN):
+        await wire.receive()
+    assert wire.queued == 0

@@ -72,7 +72,11 @@ _Run = Callable[[bytes, Deflate | None, Wire, bytes], Awaitable[None]]
 
 
 class Application(Protocol):
-    """What sessions carry messages for; its plain functions run where it is read and must not block."""
+    """What sessions carry messages for; its plain functions run where it is read and must not block.
+
+    They run in the connection's context, but not in a task of their own: what trio binds to the task that
+    asks for it (`trio.Lock`, `trio.CapacityLimiter`) has no place in them.
+    """
 
     def opened(self, client: Client, request: Request) -> None:
         """Meet a new client."""

@@ -1,8 +1,9 @@
 """The router: packets of clients to namespaces and handlers, and handlers' answers back.
 
 It is the application of the Engine.IO server. ``def`` handlers run here, in the connection's reader, so they
-must not block; ``async def`` handlers become tasks (inline they would keep `Server.call` from ever reading
-its ack).
+must not block; they have the connection's context, but no task of their own, so they must not use what trio
+binds to a task (`trio.Lock`, `trio.CapacityLimiter`). ``async def`` handlers become tasks (inline they would
+keep `Server.call` from ever reading its ack).
 """
 
 import secrets

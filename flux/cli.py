@@ -5,8 +5,10 @@ option or setting, 1 for anything else. Options come on top of the environment (
 top of the settings file.
 """
 
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,10 +23,14 @@ from flux.domains.providers import Mode
 from flux.domains.registry import DOMAINS
 from flux.errors import FluxError, SettingsError
 from flux.logs import configure_logs
+from flux.nurseries.failures import leaves
 from flux.settings import Settings, load_settings
 from flux.settings.checks import check_servers
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it: 128 and the signal's number."""
 
 
 def _options(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -150,8 +156,10 @@ def topics(action: str, config: Path | None, as_json: bool, **options: Any) -> N
     settings = _load(config, options)
     if action == "acls":
         servers = settings.kafka.bootstrap_servers or "HOST:PORT"
-        for grant in acls.grants(DOMAINS):
-            click.echo(acls.command(grant, servers))
+        with _ends_told():
+            for grant in acls.grants(DOMAINS):
+                sys.stdout.write(acls.command(grant, servers) + "\n")
+            sys.stdout.flush()
         return
     _ask(inspection.topics, settings, action == "create", as_json, sys.stdout)
 
@@ -272,24 +280,46 @@ def _load(config: Path | None, options: Mapping[str, Any]) -> Settings:
 
 def _serve(main: Callable[..., Any], settings: Settings, *args: Any) -> None:
     """Run a long-lived role; its result is the exit code."""
-    try:
+    with _ends_told():
         code = trio.run(main, settings, *args)
-    except FluxError as error:
-        raise _failure(error) from None
     raise SystemExit(code)
 
 
 def _ask(main: Callable[..., Any], *args: Any, **named: Any) -> Any:
-    """Run a command that answers and ends; Ctrl-C and a closed pipe are ways to end it, not errors."""
+    """Run a command that answers and ends."""
+    with _ends_told():
+        answer = trio.run(partial(main, *args, **named))
+        sys.stdout.flush()  # a lost pipe shows now, and not on Python's way out
+        return answer
+
+
+@contextmanager
+def _ends_told() -> Iterator[None]:
+    """End a command without a traceback where it failed as people can mend, or where they ended it.
+
+    Ctrl-C and a closed pipe are ways to end a command, not errors. Nurseries wrap all of these in groups.
+    """
     try:
-        return trio.run(partial(main, *args, **named))
-    except FluxError as error:
-        raise _failure(error) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except BrokenPipeError:
-        sys.stderr.close()  # Python would print a complaint about the lost pipe on its way out
+        yield
+    except (FluxError, KeyboardInterrupt, BrokenPipeError, BaseExceptionGroup) as error:
+        ends = list(leaves(error))
+        if not all(isinstance(end, FluxError | KeyboardInterrupt | BrokenPipeError) for end in ends):
+            raise
+        if any(isinstance(end, KeyboardInterrupt) for end in ends):
+            raise SystemExit(INTERRUPTED) from None
+        failure = next((end for end in ends if isinstance(end, FluxError)), None)
+        if failure is not None:
+            raise _failure(failure) from None
+        _drop_output()
         raise SystemExit(0) from None
+
+
+def _drop_output() -> None:
+    """Let what is still to be written go nowhere: Python writes it on its way out, and would complain."""
+    with suppress(OSError, ValueError):  # standard output may be no file, or closed
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _failure(error: FluxError) -> click.ClickException:

@@ -97,6 +97,8 @@ class DoorService:
             await door.listen(self.host, self.port)
         except OSError as error:
             raise PortError(port_problem(self.host, self.port, error)) from None
+        except UnicodeError:
+            raise PortError(f"{self.host!r} is no host name; choose another with --host") from None
         self.port = door.addresses[0][1]
         self._door = door
 

@@ -80,7 +80,7 @@ def test_the_environment_gives_every_kind_of_value():
         FLUX_RUNTIME_DIR="~/run",
         FLUX_PROVIDERS__FEEDS="https://news.example/rss, http://127.0.0.1:8080/feed.xml",
         FLUX_PROVIDERS__SYMBOLS="AAPL,BRK.B",
-        FLUX_PROVIDERS__URLS='{"open-meteo": "http://127.0.0.1:1", "coinbase": "ws://[::1]:2/feed"}',
+        FLUX_PROVIDERS__URLS='{"rss-news.example": "http://127.0.0.1:1", "coinbase": "ws://[::1]:2/feed"}',
         FLUX_PROVIDERS__MODE="AUTO",
         FLUX_PROVIDERS__STOCK="Real",
     )
@@ -98,7 +98,7 @@ def test_the_environment_gives_every_kind_of_value():
     providers = settings.providers
     assert providers.feeds == ("https://news.example/rss", "http://127.0.0.1:8080/feed.xml")
     assert providers.symbols == ("AAPL", "BRK.B")
-    assert providers.urls == {"open-meteo": "http://127.0.0.1:1", "coinbase": "ws://[::1]:2/feed"}
+    assert providers.urls == {"rss-news.example": "http://127.0.0.1:1", "coinbase": "ws://[::1]:2/feed"}
     assert (providers.mode_of("news"), providers.mode_of("stock")) == ("auto", "real")
 
 
@@ -220,7 +220,31 @@ def test_secrets_are_never_shown():
         ("providers.symbols", "A," * 26, "must be at most 25 symbols such as AAPL or BRK.B"),
         ("providers.urls", '{"finnhub": "file:///etc/passwd"}', "finnhub must be a URL such as https://"),
         ("providers.urls", '{"finnhub": "127.0.0.1:80"}', "finnhub must be a URL such as https://"),
-        ("providers.urls", '{"Finnhub API": "http://a"}', "must have names of sources such as open-meteo"),
+        (
+            "providers.urls",
+            '{"Finnhub API": "http://a"}',
+            "'Finnhub API' is no source; did you mean finnhub?",
+        ),
+        (
+            "providers.urls",
+            '{"open-metoe": "http://a"}',
+            "'open-metoe' is no source; did you mean open-meteo?",
+        ),
+        ("providers.urls", '{"rss": "http://a"}', "'rss' is no source"),
+        (
+            "providers.urls",
+            '{"coinbase": "http://a"}',
+            "coinbase must be a URL such as wss://example.org (ws",
+        ),
+        ("providers.urls", '{"coingecko": "wss://a"}', "coingecko must be a URL such as https://example.org"),
+        ("http.host", "a..b", "must be a host name or an address, such as 0.0.0.0"),
+        ("http.host", "x" * 64 + ".org", "must be a host name or an address, such as 0.0.0.0"),
+        (
+            "kafka.bootstrap_servers",
+            "kafka:1,a..b:9092",
+            "must be host:port; a..b cannot be the name of a host",
+        ),
+        ("kafka.bootstrap_servers", "x" * 64 + ":9092", "must be host:port; xxx"),
         ("providers.urls", '["http://a"]', "must be a JSON object of plain values"),
         ("providers.patience", "0", "must be from 0.1 to 2"),
         ("providers.patience", "2.5", "must be from 0.1 to 2"),

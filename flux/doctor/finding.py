@@ -5,6 +5,8 @@ from enum import StrEnum
 import trio
 from attrs import evolve, field, frozen
 
+from flux.domains.sources.text import one_line
+
 LONGEST = 500
 """Characters of a finding's texts; a source's own words come into some of them."""
 
@@ -18,9 +20,8 @@ class Verdict(StrEnum):
 
 
 def plain(text: str) -> str:
-    """Return a text as one line without control characters, which must not reach a person's terminal."""
-    line = "".join(sign if sign.isprintable() else " " for sign in text)
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+    """Return a text as one bounded line without control characters, which must not reach a terminal."""
+    return one_line(text, LONGEST) or ""
 
 
 @frozen(kw_only=True)

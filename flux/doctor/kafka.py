@@ -123,6 +123,8 @@ async def _unreachable(servers: str) -> str | None:
                 stream = await trio.open_tcp_stream(host.strip("[]"), int(port))
         except trio.TooSlowError:
             reasons[server] = f"no answer within {CONNECT_SECONDS:g} s"
+        except UnicodeError:
+            reasons[server] = "that is no host name"
         except OSError as error:
             reasons[server] = _words(error)
         else:

@@ -17,6 +17,8 @@ from flux.services import port_problem
 from flux.settings import Settings
 from flux.web import BUILD_COMMAND, StaticFile
 
+OTHER_HOST = "choose another with --host, FLUX_HTTP__HOST or http.host"
+
 ANSWER_SECONDS = 2.0
 """How long whoever has the port may take to say who it is."""
 
@@ -60,6 +62,9 @@ async def check_port(settings: Settings, running: Running | None) -> Finding:
         return Finding(check="port", verdict=Verdict.OK, found="0: Flux takes any that is free")
     try:
         await _try_port(host, port)
+    except UnicodeError:
+        found = f"{host!r} is no host name"
+        return Finding(check="port", verdict=Verdict.FAILED, found=found, advice=OTHER_HOST)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return await _taken(host, port, running)

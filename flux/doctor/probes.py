@@ -1,12 +1,13 @@
 """Every real source that Flux knows, with one ordinary fetch of each."""
 
-from flux.doctor.sources import Probe
+from flux.doctor.sources import DIRECT, Probe
 from flux.domains.crypto.provider import CryptoProvider
 from flux.domains.crypto.real import FirstTick, real_ticks
 from flux.domains.crypto.real import real as real_crypto
 from flux.domains.location import Location
 from flux.domains.news.provider import NewsProvider
 from flux.domains.news.real import real as real_news
+from flux.domains.providers import NEWS_SOURCES, WEATHER_SOURCES
 from flux.domains.stock.provider import StockProvider
 from flux.domains.stock.real import real as real_stock
 from flux.domains.weather.provider import WeatherProvider
@@ -50,9 +51,15 @@ def _news_by(source: str) -> Probe:
 
 
 PROBES = (
-    *(_weather_by(source) for source in ("open-meteo", "weatherapi")),
-    Probe(domain="crypto", source="coingecko", real=real_crypto, ask=_coins),
-    Probe(domain="crypto", source="coinbase", real=real_ticks, ask=_tick),
-    *(_news_by(source) for source in ("rss", "gdelt", "newsdata")),
+    *(_weather_by(source) for source in WEATHER_SOURCES),
+    Probe(
+        domain="crypto",
+        source="coingecko",
+        real=real_crypto,
+        ask=_coins,
+        spare_key="providers.coingecko_key",
+    ),
+    Probe(domain="crypto", source="coinbase", real=real_ticks, ask=_tick, way=DIRECT),
+    *(_news_by(source) for source in NEWS_SOURCES),
     Probe(domain="stock", source="finnhub", real=real_stock, ask=_stocks),
 )

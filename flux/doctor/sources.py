@@ -21,6 +21,10 @@ FETCH_SECONDS = 20.0
 
 NETWORK = "check network, DNS and proxy (HTTPS_PROXY); see docs/providers.md"
 
+DIRECT = "check network, DNS and firewall (it is reached directly, by no proxy); see docs/providers.md"
+
+PAGE = "see docs/providers.md"
+
 KEYS = "where to get a key and how to keep it secret: docs/providers.md"
 
 
@@ -34,6 +38,8 @@ class Probe:
         real: makes the provider, and the services that it needs.
         ask: one ordinary fetch by the provider's own methods; returns in words what came.
         options: which settings choose this source where a domain has several.
+        way: what to check where there is no way to it.
+        spare_key: the setting of a key that it does not need, but is asked more often with.
     """
 
     domain: str
@@ -41,6 +47,8 @@ class Probe:
     real: Callable[[ProviderOptions, Board, Callable[[], datetime]], Real[Any]]
     ask: Callable[[Any], Awaitable[str]]
     options: Mapping[str, Any] = field(factory=dict)
+    way: str = NETWORK
+    spare_key: str = ""
 
     def chosen(self, options: ProviderOptions) -> bool:
         """Return whether the settings choose this source for its domain."""
@@ -101,7 +109,7 @@ async def _fetch(probe: Probe, check: str, real: Real[Any], board: Board) -> Fin
         check=check,
         verdict=Verdict.FAILED,
         found=f"no answer within {FETCH_SECONDS:g} s",
-        advice=NETWORK,
+        advice=PAGE,
     )
     async with trio.open_nursery() as nursery:
         for service in real.services:
@@ -110,23 +118,29 @@ async def _fetch(probe: Probe, check: str, real: Real[Any], board: Board) -> Fin
             try:
                 had = await probe.ask(real.provider)
             except (ProviderError, UnknownPlaceError) as error:
-                failed = evolve(failed, found=str(error), advice=_advice(error))
+                failed = evolve(failed, found=str(error), advice=_advice(error, probe))
             else:
                 failed = _answered(check, had, board)
         nursery.cancel_scope.cancel()
     return failed
 
 
-def _advice(error: Exception) -> str:
-    if isinstance(error, SourceError) and error.retry_after is not None:
-        return f"it asks to be left alone for {error.retry_after:g} s; ask less often, or set a key"
-    return NETWORK
+def _advice(error: Exception, probe: Probe) -> str:
+    if not isinstance(error, SourceError):
+        return PAGE
+    if error.key_setting:  # before its pause: waiting helps no wrong key
+        return f"check the key {error.key_setting}; {KEYS}"
+    if error.retry_after is not None:
+        key = f", or set {probe.spare_key}" if probe.spare_key else ""
+        return (
+            f"it wants to be left alone for {error.retry_after:g} s; if that comes often, ask less often{key}"
+        )
+    return PAGE if error.reached else probe.way
 
 
 def _answered(check: str, had: str, board: Board) -> Finding:
     down = [f"{row.name}: {row.reason}" for row in board.rows() if row.state is SourceState.DOWN]
     if down:
-        return Finding(
-            check=check, verdict=Verdict.WARNING, found=f"{had}; but {'; '.join(down)}", advice=NETWORK
-        )
+        found = f"{had}; but {'; '.join(down)}"
+        return Finding(check=check, verdict=Verdict.WARNING, found=found, advice=PAGE)
     return Finding(check=check, verdict=Verdict.OK, found=had)

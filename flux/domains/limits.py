@@ -10,7 +10,8 @@ class WorkerLimits:
     """How much a command worker takes on at once.
 
     Args:
-        fetches: fetches at the same time, over all keys.
+        fetches: fetches at the same time, over all keys. Each source bounds its own connections; this one is
+            so large that the patience of ``auto`` begins for all at once.
         in_hand: records received and not yet answered; the consumer waits beyond.
         fetch_deadline: seconds that a fetch may take; past it the source has failed.
         attempts: how often a command is tried whose fetch raises what nobody expected; then it is rejected.
@@ -19,7 +20,7 @@ class WorkerLimits:
         backoff_min, backoff_max: seconds between tries to publish while the broker is away.
     """
 
-    fetches: int = 16
+    fetches: int = 256
     in_hand: int = 1_000
     fetch_deadline: float = 10.0
     attempts: int = 3

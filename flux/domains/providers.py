@@ -40,11 +40,19 @@ class SimulationOptions:
     fetch_delay: float = 0.0
 
 
-def _masked(value: str | None) -> str:
+WEATHER_SOURCES = ("open-meteo", "weatherapi")
+"""What ``weather_source`` may be; the first needs no key."""
+
+NEWS_SOURCES = ("rss", "gdelt", "newsdata")
+"""What ``news_source`` may be; the first needs no key."""
+
+
+def masked(value: str | None) -> str:
+    """Return what is shown of a key: whether there is one."""
     return "None" if value is None else "'***'"
 
 
-_KEY: Any = field(default=None, repr=_masked, metadata={"secret": True})
+_KEY: Any = field(default=None, repr=masked, metadata={"secret": True})
 
 
 @frozen(kw_only=True)
@@ -71,8 +79,8 @@ class ProviderOptions:
     crypto: str | None = None
     news: str | None = None
     stock: str | None = None
-    weather_source: str = "open-meteo"
-    news_source: str = "rss"
+    weather_source: str = WEATHER_SOURCES[0]
+    news_source: str = NEWS_SOURCES[0]
     feeds: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
     coingecko_key: str | None = _KEY

@@ -51,7 +51,10 @@ async def topics(settings: Settings, create: bool, as_json: bool, out: TextIO) -
             note,
         )
     # Rich cuts what does not fit: a pipe has no width, so nothing is cut there.
-    Console(file=out, width=None if out.isatty() else 200).print(table)
+    console = Console(file=out, width=None if out.isatty() else 200)
+    with console.capture() as captured:  # rich itself would end the process where the pipe is lost
+        console.print(table)
+    out.write(captured.get())
 
 
 def _row(info: TopicInfo, created: Iterable[str]) -> dict[str, Any]:

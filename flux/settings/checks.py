@@ -7,6 +7,8 @@ from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
+from flux.domains.source_names import FEED_PREFIX, SOURCE_NAMES, WEBSOCKET_SOURCES
+
 Validator = Callable[[Any, Any, Any], None]
 """As attrs calls it: instance, attribute, value; raises a ValueError that says what is allowed."""
 
@@ -27,8 +29,19 @@ def _number(value: float) -> str:
 
 def check_host(_instance: object, _attribute: object, value: str) -> None:
     """Accept a host name or an address; whether it is there shows when the door opens."""
-    if len(value) > 255 or re.search(r"[\s/]", value):
+    if not _is_host(value):
         raise ValueError("must be a host name or an address, such as 0.0.0.0")
+
+
+def _is_host(text: str) -> bool:
+    """Return whether a text can be looked up; labels that are empty or too long cannot (RFC 1035, 2.3.4)."""
+    if len(text) > 255 or not text.isprintable() or re.search(r"[\s/]", text):
+        return False
+    try:
+        text.encode("idna")  # as the socket module does before it asks
+    except UnicodeError:
+        return False
+    return True
 
 
 def check_servers(_instance: object, _attribute: object, value: str) -> None:
@@ -36,10 +49,13 @@ def check_servers(_instance: object, _attribute: object, value: str) -> None:
     for server in value.split(","):
         host, _, port = server.strip().rpartition(":")
         named = re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", host)
-        if not named or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65_535:
+        there = re.fullmatch(r"[0-9]{1,5}", port) and 1 <= int(port) <= 65_535
+        if not named or not there:
             raise ValueError(
                 "must be host:port, several separated by commas, such as kafka-1:9092,kafka-2:9092"
             )
+        if not _is_host(host):
+            raise ValueError(f"must be host:port; {host:.80} cannot be the name of a host")
 
 
 def check_origins(_instance: object, _attribute: object, value: tuple[str, ...]) -> None:
@@ -103,12 +119,14 @@ def check_feeds(_instance: object, _attribute: object, value: tuple[str, ...]) -
 
 
 def check_urls(_instance: object, _attribute: object, value: Mapping[str, str]) -> None:
-    """Accept addresses by source name; a WebSocket feed's begins with ws or wss."""
+    """Accept addresses by source name; of the feed over WebSocket with ws or wss."""
     for name, url in value.items():
-        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
-            raise ValueError("must have names of sources such as open-meteo")
-        if not _is_url(url, ("http", "https", "ws", "wss")):
-            raise ValueError(f"{name} must be a URL such as https://example.org (http, https, ws or wss)")
+        feed = re.fullmatch(rf"{FEED_PREFIX}[a-z0-9.:_-]{{1,253}}", name)
+        if name not in SOURCE_NAMES and not feed:
+            raise ValueError(f"{name!r:.80} is no source{suggestion(name, SOURCE_NAMES)}")
+        plain, secure = ("ws", "wss") if name in WEBSOCKET_SOURCES else ("http", "https")
+        if not _is_url(url, (plain, secure)):
+            raise ValueError(f"{name} must be a URL such as {secure}://example.org ({plain} or {secure})")
 
 
 def _is_url(text: str, schemes: tuple[str, ...]) -> bool:

@@ -8,7 +8,14 @@ from attrs import converters, field, frozen, validators
 
 from flux.bff.options import BffOptions
 from flux.domains.crypto.coins import COINS
-from flux.domains.providers import Mode, ProviderOptions, SimulationOptions
+from flux.domains.providers import (
+    NEWS_SOURCES,
+    WEATHER_SOURCES,
+    Mode,
+    ProviderOptions,
+    SimulationOptions,
+    masked,
+)
 from flux.domains.registry import DOMAINS
 from flux.logs import LEVELS
 from flux.settings.checks import (
@@ -28,10 +35,6 @@ from flux.settings.checks import (
 
 def _masked(value: Mapping[str, str]) -> str:
     return repr(dict.fromkeys(value, "***"))
-
-
-def _masked_key(value: str | None) -> str:
-    return "None" if value is None else "'***'"
 
 
 def _lower(value: str) -> str:
@@ -110,7 +113,7 @@ _OWN_MODE: Any = field(
     default=None, converter=converters.optional(_lower), validator=validators.optional(validators.in_(_MODES))
 )
 _KEY: Any = field(
-    default=None, validator=validators.optional(check_key), repr=_masked_key, metadata={"secret": True}
+    default=None, validator=validators.optional(check_key), repr=masked, metadata={"secret": True}
 )
 
 
@@ -137,10 +140,10 @@ class ProviderSettings(ProviderOptions):
     news: str | None = _OWN_MODE
     stock: str | None = _OWN_MODE
     weather_source: str = field(
-        default="open-meteo", converter=_lower, validator=validators.in_(("open-meteo", "weatherapi"))
+        default=WEATHER_SOURCES[0], converter=_lower, validator=validators.in_(WEATHER_SOURCES)
     )
     news_source: str = field(
-        default="rss", converter=_lower, validator=validators.in_(("rss", "gdelt", "newsdata"))
+        default=NEWS_SOURCES[0], converter=_lower, validator=validators.in_(NEWS_SOURCES)
     )
     feeds: tuple[str, ...] = field(default=(), validator=check_feeds)
     symbols: tuple[str, ...] = field(default=(), validator=check_symbols)

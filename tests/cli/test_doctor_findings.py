@@ -9,13 +9,16 @@ import trio
 
 from flux.doctor.finding import LONGEST, Finding, Verdict, plain
 from flux.doctor.kafka import check_kafka, topics_finding
-from flux.doctor.machine import check_page
+from flux.doctor.machine import check_page, check_port
 from flux.doctor.report import writer
 from flux.doctor.sources import FETCH_SECONDS, Probe, check_sources
 from flux.domains.providers import ProviderOptions
 from flux.domains.registry import ALL_TOPICS
 from flux.domains.sources import Board, Real
-from flux.settings import load_settings
+from flux.runtime import Running
+from flux.services import DoorService, PortError
+from flux.settings import Settings, load_settings
+from flux.transport.door import Door
 from flux.transport.kafka.admin import PartitionInfo, TopicInfo
 from flux.web import StaticFile, load_page
 
@@ -82,6 +85,23 @@ async def test_what_accepts_connections_and_is_no_kafka_is_told_from_one_that_is
     assert "does not answer as Kafka does: not within 0.3 s" in kafka.found
     assert "security.protocol" in kafka.advice
     assert topics.verdict is Verdict.WARNING
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".org"])
+async def test_what_cannot_be_a_host_name_is_a_finding(host: str) -> None:
+    """Also where it did not come through the settings' own checks."""
+    running = Running(1, "http://127.0.0.1:1", f"{host}:9092", embedded=False)
+    kafka, _ = await check_kafka(Settings(), running)
+    assert kafka.verdict is Verdict.FAILED
+    assert "that is no host name" in kafka.found
+    settings = Settings()
+    object.__setattr__(settings.http, "host", host)
+    port = await check_port(settings, None)
+    assert port.verdict is Verdict.FAILED
+    assert "is no host name" in port.found
+    assert "--host" in port.advice
+    with pytest.raises(PortError, match="is no host name"):
+        await DoorService(host, 1, lambda: Door(app=lambda _: None)).listen()
 
 
 class Fake:

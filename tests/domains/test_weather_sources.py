@@ -191,9 +191,13 @@ async def test_a_place_without_a_temperature_is_an_error_for_that_place_only(
     """Clients keep what they had rather than an empty card; the source is up."""
     site.script(FORECAST, answer_json(open_meteo(temperature=None)))
     async with asking() as (provider, board):
-        with pytest.raises(ProviderError, match="no temperature for Delhi"):
-            await provider.weather(DELHI)
+        known = []
+        for _ in range(3):
+            with pytest.raises(ProviderError, match="no temperature for Delhi") as caught:
+                await provider.weather(DELHI)
+            known.append(caught.value.known)
         assert board.rows()[0].state is SourceState.UP
+    assert known == [False, True, True]  # one warning in the log, not one for each who asks
 
 
 async def test_another_shape_names_the_field_and_counts_as_down(site: FakeSite, asking: Asking) -> None:

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_site import answer, status
+from fake_site import Reply, answer, answer_json, status
 from fake_world import PATHS, FakeWorld, nowhere
+from weather_answers import weatherapi_error  # from tests/sources
 
 from flux.doctor import doctor as examine
 
 Doctor = Callable[..., Awaitable[tuple[int, dict[str, dict[str, Any]]]]]
 CHOSEN = {"weather: open-meteo", "crypto: coingecko", "crypto: coinbase", "news: rss", "stock: finnhub"}
+PAUSE = "it wants to be left alone for 120 s; if that comes often, ask less often"
 
 
 @pytest.fixture
@@ -71,6 +73,72 @@ async def test_where_nothing_can_be_reached_auto_goes_on(doctor: Doctor) -> None
         assert "cannot be reached" in row["found"]
         assert row["found"].endswith("simulated data stands in")
         assert "network" in row["advice"]
+    assert "HTTPS_PROXY" in found["crypto: coingecko"]["advice"]
+    assert "HTTPS_PROXY" not in found["crypto: coinbase"]["advice"]  # the feed connects directly
+    assert "directly" in found["crypto: coinbase"]["advice"]
+
+
+@pytest.mark.parametrize(
+    ("check", "trouble"),
+    [
+        ("stock: finnhub", status(401)),
+        ("stock: finnhub", answer_json({"error": "Invalid API key"}, 403)),
+        ("crypto: coingecko", status(401)),
+        ("news: newsdata", status(403)),
+        ("news: newsdata", answer_json({"status": "error", "results": {"code": "ApiKeyDisabled"}}, 401)),
+        ("weather: weatherapi", answer_json(weatherapi_error(2006), 401)),
+        ("weather: weatherapi", answer_json(weatherapi_error(2008), 403)),
+        ("weather: weatherapi", status(401)),
+    ],
+    ids=str,
+)
+async def test_a_refused_key_is_what_to_check(
+    world: FakeWorld, doctor: Doctor, check: str, trouble: Reply
+) -> None:
+    """The advice names its setting, and neither the network nor a pause."""
+    domain, source = check.split(": ")
+    world.site.script(PATHS[source], trouble)
+    setting = f"{source}_key"
+    chosen = {f"PROVIDERS__{domain.upper()}": "real"}
+    if domain in ("weather", "news"):
+        chosen[f"PROVIDERS__{domain.upper()}_SOURCE"] = source
+    settings = {**world.settings, f"PROVIDERS__{setting.upper()}": "a-key", **chosen}
+    code, found = await doctor(**settings)
+    advice = found[check]["advice"]
+    assert (code, found[check]["verdict"]) == (1, "failed")
+    assert advice.startswith(f"check the key providers.{setting};")
+    assert "network" not in advice
+    assert "ask less often" not in advice
+
+
+@pytest.mark.parametrize(
+    ("trouble", "advice"),
+    [
+        (status(404), "see docs/providers.md"),
+        (status(401), "see docs/providers.md"),
+        (answer_json({"coins": []}), "see docs/providers.md"),
+        (answer("<p>", "text/html"), "see docs/providers.md"),
+        (
+            status(429, **{"retry-after": "120"}),
+            f"{PAUSE}, or set providers.coingecko_key",
+        ),
+    ],
+)
+async def test_a_source_that_was_reached_is_no_matter_of_the_network(
+    world: FakeWorld, doctor: Doctor, trouble: Reply, advice: str
+) -> None:
+    """Without a key there is none to check; a pause is told with its length."""
+    world.site.script(PATHS["coingecko"], trouble)
+    _, found = await doctor(PROVIDERS__CRYPTO="real", **world.settings)
+    assert found["crypto: coingecko"]["advice"] == advice
+
+
+async def test_an_exchange_that_refuses_is_no_matter_of_the_network(world: FakeWorld, doctor: Doctor) -> None:
+    """It was reached."""
+    world.exchange.status = 503
+    _, found = await doctor(PROVIDERS__CRYPTO="real", **world.settings)
+    assert "status 503" in found["crypto: coinbase"]["found"]
+    assert found["crypto: coinbase"]["advice"] == "see docs/providers.md"
 
 
 @pytest.mark.parametrize(("mode", "live"), [("real", False), ("simulated", True)])

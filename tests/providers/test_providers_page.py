@@ -12,6 +12,7 @@ from flux.doctor.probes import PROBES
 from flux.domains.crypto.coinbase.feed import SOURCE as COINBASE
 from flux.domains.limits import WorkerLimits
 from flux.domains.news.rss import FEEDS, policy
+from flux.domains.source_names import SOURCE_NAMES
 from flux.domains.sources import SourcePolicy
 from flux.settings import load_settings
 
@@ -55,9 +56,15 @@ def test_a_source_has_failed_before_its_command_has(policy: SourcePolicy) -> Non
     assert policy.deadline < WorkerLimits().fetch_deadline
 
 
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: f"{policy.name}-{policy.ttl:g}")
+def test_who_waits_for_a_connection_waits_for_one_deadline(policy: SourcePolicy) -> None:
+    """One round of time-outs opens the breaker; where only one thing is asked for, nobody waits."""
+    assert policy.connections >= policy.failures or policy.cached == 1
+
+
 def test_no_row_is_of_a_source_that_is_gone() -> None:
-    """The page tells of what there is."""
-    assert set(rows()) == {policy.name for policy in POLICIES} | {COINBASE}
+    """The page, and what `providers.urls` may name, are what there is."""
+    assert set(rows()) == {policy.name for policy in POLICIES} | {COINBASE} == SOURCE_NAMES
 
 
 def test_keys_are_settings() -> None:

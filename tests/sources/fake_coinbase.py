@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from ssl import SSLContext
-from typing import Any
+from typing import Any, Literal
 
 import trio
 from attrs import define, field
@@ -35,7 +35,13 @@ class FakeCoinbase:
     Args:
         port: of 127.0.0.1.
         tls: the server's certificate, for wss.
-        unknown: products that it refuses to subscribe.
+        unknown: products that it never had.
+        delisted: products that it has no longer.
+        errors: for a request with any of these: ``one`` names the first of them, ``each`` is one for each,
+            ``nameless`` names none, ``nameless each`` is one such for each, ``all`` names all products of the
+            request, ``none`` is no error.
+        partial: it takes those of a request that it has, and says so behind the errors; else none.
+        closes: it closes the connection behind an error.
         heartbeats: seconds between heartbeats of each subscribed product; 0: none.
         trades: seconds between trades of each subscribed product; 0: only when `tick` is called.
         status: of HTTP, to answer handshakes with; 101 takes them.
@@ -45,6 +51,10 @@ class FakeCoinbase:
     port: int = field(factory=free_port)
     tls: SSLContext | None = None
     unknown: set[str] = field(factory=set)
+    delisted: set[str] = field(factory=set)
+    errors: Literal["one", "each", "nameless", "nameless each", "all", "none"] = "one"
+    partial: bool = False
+    closes: bool = False
     heartbeats: float = 0.0
     trades: float = 0.0
     status: int = 101
@@ -197,23 +207,36 @@ class FakeCoinbase:
         self.times.append(trio.current_time())
         wanted = request["product_ids"]
         assert request["channels"] == ["ticker", "heartbeat"]
-        bad = next((product for product in wanted if product in self.unknown), None)
-        if bad is not None:  # all or nothing, and one is named
-            answer: dict[str, Any] = {
-                "type": "error",
-                "message": "Failed to subscribe",
-                "reason": f"{bad} is not a valid product",
-            }
-        else:
-            self.products = (
-                self.products | set(wanted) if request["type"] == "subscribe" else self.products - set(wanted)
-            )
+        bad = [product for product in wanted if product in self.unknown | self.delisted]
+        answers = self._errors(wanted, bad)
+        if request["type"] == "unsubscribe":
+            self.products = self.products - set(wanted)
+        elif self.partial or not bad:
+            self.products = self.products | (set(wanted) - set(bad))
+        if self.partial or not bad:
             listed = sorted(self.products)
             channels = [{"name": name, "product_ids": listed} for name in request["channels"]]
-            answer = {"type": "subscriptions", "channels": channels}
-        if not self.silent:
+            answers.append({"type": "subscriptions", "channels": channels})
+        for answer in () if self.silent else answers:
             await self.say(json.dumps(answer))
         self._tell()
+        if bad and self.closes:
+            await self.hang_up(1008)
+
+    def _errors(self, wanted: list[str], bad: list[str]) -> list[dict[str, str]]:
+        """Return what a request is refused with."""
+        reasons = {
+            "one": [self._reason(product) for product in bad[:1]],
+            "each": [self._reason(product) for product in bad],
+            "nameless": [" is not a valid product"] if bad else [],
+            "nameless each": [" is not a valid product" for _ in bad],
+            "all": [f"cannot serve {', '.join(wanted)}"] if bad else [],
+            "none": [],
+        }[self.errors]
+        return [{"type": "error", "message": "Failed to subscribe", "reason": reason} for reason in reasons]
+
+    def _reason(self, product: str) -> str:
+        return f"{product} is {'delisted' if product in self.delisted else 'not a valid product'}"
 
     async def _beat_on(self) -> None:
         while self.heartbeats:

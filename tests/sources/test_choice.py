@@ -182,6 +182,40 @@ async def test_each_change_is_one_log_line(autojump_clock: MockClock, logged: li
     assert [line["event"] for line in logged[2:]] == ["simulated data stands in"]
 
 
+async def test_many_keys_are_one_change(autojump_clock: MockClock, logged: list[Any]) -> None:
+    """While one city of several has simulated data, real data of another is no end of it."""
+    real = Provider("real")
+    choice = choice_of("auto", real, keep=0.0)
+
+    async def round_(failing: set[str]) -> None:
+        for key in ("oslo", "bergen", "tromso"):
+            real.error = SourceError("it is down") if key in failing else None
+            await ask(choice, key)
+            await trio.sleep(100)
+
+    for failing in ({"oslo", "bergen"}, {"bergen"}, {"bergen", "tromso"}, {"tromso"}):
+        await round_(failing)
+    assert [line["event"] for line in logged] == ["simulated data stands in"]
+    await round_(set())
+    assert [line["event"] for line in logged[1:]] == ["real data is shown again"]
+
+
+async def test_a_key_that_nobody_asks_for_any_more_does_not_keep_the_change_open(
+    autojump_clock: MockClock, logged: list[Any]
+) -> None:
+    """After half an hour without it, real data of the others is the end."""
+    real = Provider("real", error=SourceError("it is down"))
+    choice = choice_of("auto", real, keep=0.0)
+    await ask(choice, "bergen")
+    real.error = None
+    await trio.sleep(600)
+    await ask(choice, "oslo")
+    assert [line["event"] for line in logged] == ["simulated data stands in"]
+    await trio.sleep(1200)
+    await ask(choice, "oslo")
+    assert [line["event"] for line in logged[1:]] == ["real data is shown again"]
+
+
 @define
 class Site:
     """A provider over a real source."""

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 import trio
@@ -20,6 +21,7 @@ from trio.testing import MockClock
 from flux.domains.crypto.coinbase.feed import SOURCE, CoinbaseFeed, FeedLimits
 from flux.domains.crypto.products import Products
 from flux.domains.sources import Board
+from flux.domains.sources.authorities import authorities
 from flux.domains.sources.board import SourceState
 from flux.metrics import REGISTRY
 from flux.nurseries.backoff import Backoff
@@ -268,6 +270,62 @@ async def test_refused_products_are_dropped_and_the_next_take_their_place() -> N
         assert running.exchange.requests[-1]["product_ids"] == ["BTC-USD", "ETH-USD", "SOL-USD"]
 
 
+@pytest.mark.parametrize("closes", [False, True], ids=["stays", "closes"])
+@pytest.mark.parametrize("partial", [False, True], ids=["whole", "partial"])
+@pytest.mark.parametrize("errors", ["one", "each", "nameless", "all"])
+async def test_however_delisted_products_are_refused_the_others_come(
+    errors: str,
+    partial: bool,
+    closes: bool,
+    loopback_clock: MockClock,
+) -> None:
+    """The exchange names them or not, takes the rest of the request or not, and hangs up or not."""
+    delisted = {"WBTC-USD", "DAI-USD", "EOS-USD", "MATIC-USD"}
+    limits = FeedLimits(products=6, backoff=FAST.backoff)
+    options = {"errors": errors, "partial": partial, "closes": closes, "trades": 0.5, "heartbeats": 1.0}
+    async with listening(limits, delisted=delisted, unknown={"USDC-USD"}, **options) as running:
+        running.products.follow(
+            ["BTC", "WBTC", "ETH", "USDC", "DAI", "SOL", "MATIC", "XRP", "EOS", "DOGE", "LTC"]
+        )
+        good = {f"{symbol}-USD" for symbol in ("BTC", "ETH", "SOL", "XRP", "DOGE", "LTC")}
+        with trio.fail_after(40):
+            while not good <= running.exchange.products:  # noqa: ASYNC110 - on the virtual clock
+                await trio.sleep(0.5)
+        await trio.sleep(2)
+        heard = {product for product, _ in running.listener.ticks[-12:]}
+        assert heard == good
+        requests, connections = len(running.exchange.requests), running.exchange.connections
+        await trio.sleep(25)
+        assert (len(running.exchange.requests), running.exchange.connections) == (requests, connections)
+        assert running.state is SourceState.UP
+
+
+async def test_errors_without_names_that_come_at_once_cost_the_others_a_minute_at_most(
+    loopback_clock: MockClock,
+) -> None:
+    """Each of them is held against a product that was asked for alone by then; those are tried again."""
+    limits = FeedLimits(products=4)
+    options = {"errors": "nameless each", "heartbeats": 1.0}
+    async with listening(limits, delisted={"WBTC-USD", "DAI-USD"}, **options) as running:
+        running.products.follow(["WBTC", "BTC", "DAI", "ETH", "SOL", "XRP"])
+        await running.exchange.subscribed()
+        with trio.fail_after(75):
+            await running.exchange.subscribed("BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD")
+        assert running.exchange.connections == 1
+
+
+async def test_products_that_are_passed_over_without_a_word_are_replaced(loopback_clock: MockClock) -> None:
+    """The exchange confirms the rest of a request; each that it left out is refused in the end."""
+    limits = FeedLimits(products=3)
+    options = {"errors": "none", "partial": True, "heartbeats": 1.0}
+    async with listening(limits, delisted={"WBTC-USD", "DAI-USD"}, **options) as running:
+        running.products.follow(["WBTC", "BTC", "DAI", "ETH", "SOL"])
+        await running.exchange.subscribed("BTC-USD")
+        with trio.fail_after(40):
+            await running.exchange.subscribed("BTC-USD", "ETH-USD", "SOL-USD")
+        assert running.exchange.connections == 1
+
+
 async def test_only_the_difference_of_changed_products_is_asked_for() -> None:
     """New top coins are subscribed, those that left are unsubscribed, on the same connection."""
     async with listening() as running:
@@ -379,6 +437,30 @@ async def test_tls_is_checked(certificate: Path) -> None:
                     await running.listener.until(lambda r=running: len(r.listener.downs) == 2)  # type: ignore[misc]
                     assert "the certificate of Coinbase Exchange is not valid" in running.listener.downs[1]
                 nursery.cancel_scope.cancel()
+
+
+async def test_the_authorities_are_read_once_for_all_connections(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A feed that connects again and again makes no TLS context each time; other authorities make another."""
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(certificate)
+    made: list[ssl.SSLContext] = []
+    make = httpx.create_ssl_context
+
+    def counting() -> ssl.SSLContext:
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(httpx, "create_ssl_context", counting)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    async with listening(tls=server) as running:
+        for number in range(1, 4):
+            with trio.fail_after(5):
+                await running.exchange.connected(number)
+                await running.exchange.subscribed(*BOTH)
+            await running.exchange.hang_up(1011)
+    assert made == [authorities()]
 
 
 async def test_nothing_is_left_open_and_the_end_is_in_order() -> None:

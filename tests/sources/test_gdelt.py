@@ -139,6 +139,27 @@ def test_raw_control_characters_are_forgiven() -> None:
 
 
 @pytest.mark.parametrize(
+    ("raw", "title"),
+    [
+        (r"The river\'s banks", "The river's banks"),
+        (r"One \\\' two \x41 \u00e9 \u12 \"three\"", 'One \\\' two x41 é u12 "three"'),
+        ("One \\\ntwo", "One two"),
+    ],
+)
+def test_invalid_escapes_are_forgiven(raw: str, title: str) -> None:
+    """Titles are known to hold them; what JSON allows stays as it is."""
+    body = json.dumps({"articles": [gdelt_article(title="@")]}).replace("@", raw).encode()
+    assert parse_articles(body, NOW)[0].title == title
+
+
+def test_many_articles_are_bounded() -> None:
+    """What is beyond is not read."""
+    many = [gdelt_article(title="new", seendate="20260131T100000Z")] * 250
+    late = gdelt_article(title="newer", seendate="20260131T110000Z")
+    assert [a.title for a in parse_articles(json.dumps({"articles": [*many, late]}).encode(), NOW)] == ["new"]
+
+
+@pytest.mark.parametrize(
     ("body", "reason"),
     [
         ({"articles": {}}, "another shape than it documents: .*articles"),

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flux.domains.news.plain_text import DROPPED, INLINE, JOINERS, one_line, plain_text, web_link
+from flux.domains.news.plain_text import DROPPED, INLINE, plain_text, web_link
+from flux.domains.sources.text import JOINERS, one_line
 
 PIECES = (
     "< > </ <!-- --> <![CDATA[ ]]> <? & &lt; &#x202e; &#0; &amp;lt; <script> </script> <b> </p> <p/> \" ' ="

@@ -1,6 +1,7 @@
 """newsdata.io over HTTP: its key stays in a header, its errors are told in words, its limits are kept."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from flux.domains.news.contract import Article
 from flux.domains.news.newsdata import POLICY, NewsdataNews
 from flux.domains.news.newsdata_shape import parse_latest, published
 from flux.domains.sources import Board, SourceError
+from flux.domains.sources.http import Answer
 
 PATH = "/api/1/latest"
 KEY = "pub_0f3e9c"
@@ -33,6 +35,11 @@ async def running(board: Board, site: FakeSite) -> AsyncIterator[NewsdataNews]:
             await nursery.start(source.run)
         yield provider
         nursery.cancel_scope.cancel()
+
+
+def answered(body: object, status: int = 200) -> Answer:
+    """Return an answer in JSON."""
+    return Answer(status, json.dumps(body).encode())
 
 
 def error(code: str, message: str = "of the source") -> dict[str, object]:
@@ -107,7 +114,8 @@ async def test_a_refused_key_names_its_setting(site: FakeSite, board: Board) -> 
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("Unauthorized", r"check providers\.newsdata_key"),
+        ("Unauthorized", r"check the key in the setting providers\.newsdata_key"),
+        ("ApiKeyDisabled", r"check the key in the setting providers\.newsdata_key"),
         ("RateLimitExceeded", "15 minutes are used up"),
         ("ApiLimitExceeded", "today are used up"),
         ("SomethingNew", "no reason that is known"),
@@ -116,16 +124,59 @@ async def test_a_refused_key_names_its_setting(site: FakeSite, board: Board) -> 
 def test_errors_are_told_in_words(code: str, reason: str) -> None:
     """The source's own text is not repeated: it may hold what was asked."""
     with pytest.raises(SourceError, match=f"^newsdata.io refused: .*{reason}$"):
-        parse_latest(json.dumps(error(code)).encode(), NOW)
+        parse_latest(answered(error(code)), NOW)
 
 
+@pytest.mark.parametrize(
+    ("bad", "reason", "requests"),
+    [
+        (answer_json(error("Unauthorized"), 401), "the key is not valid; check the key", 1),
+        (answer_json(error("SomethingNew"), 401), "the key is not valid; check the key in the setting", 1),
+        (answer_json(error("AccessDenied"), 403), "the key's plan does not allow this; check the key", 1),
+        (answer_json(error("ApiLimitExceeded"), 429), "the key's requests for today are used up", 1),
+        (answer_json({"status": "error", "results": [error("x")]}, 429), "these 15 minutes are used up", 1),
+        (answer_json({"status": "error", "results": [{"code": "ApiLimitExceeded"}]}, 429), "for today", 1),
+        (answer_json(error("UnsupportedFilter"), 422), "it gave no reason that is known", 1),
+        (answer_json([], 422), "it gave no reason that is known", 1),
+        (answer_json({"status": "success"}, 409), "it gave no reason that is known", 1),
+        (answer_json(error("InternalError"), 500), "it gave no reason that is known", 2),
+    ],
+)
+async def test_a_documented_status_comes_with_its_reason(
+    bad: Reply, reason: str, requests: int, site: FakeSite, board: Board, loopback_clock: trio.abc.Clock
+) -> None:
+    """Its body is read; only what may pass is tried again."""
+    site.script(PATH, bad)
+    async with running(board, site) as provider:
+        with pytest.raises(SourceError, match=re.escape(reason)) as failure:
+            await provider.latest()
+    assert str(failure.value).startswith("newsdata.io refused: ")
+    assert (failure.value.key_setting == "providers.newsdata_key") is ("check the key" in reason)
+    assert len(site.requests) == requests
+
+
+def test_many_articles_are_bounded() -> None:
+    """What is beyond is not read."""
+    many = [newsdata_article(title="new")] * 250
+    late = newsdata_article(title="newer", link="https://b.example.net/", pubDate="2026-01-31 11:00:00")
+    assert [article.title for article in parse_latest(answered(newsdata_answer(*many, late)), NOW)] == ["new"]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        answer_json(error("RateLimitExceeded")),
+        answer_json(error("TooManyRequests"), 429),
+        answer_json({}, 429),
+        status(429),
+    ],
+    ids=["200 with words", "429 with words", "429 with other words", "429"],
+)
 async def test_it_is_left_alone_once_a_limit_is_reached(
-    site: FakeSite, board: Board, loopback_clock: trio.abc.Clock
+    refusal: Reply, site: FakeSite, board: Board, loopback_clock: trio.abc.Clock
 ) -> None:
     """For the quarter of an hour in which it counts."""
-    site.script(
-        PATH, answer_json(error("RateLimitExceeded")), answer_json(newsdata_answer(newsdata_article()))
-    )
+    site.script(PATH, refusal, answer_json(newsdata_answer(newsdata_article())))
     async with running(board, site) as provider:
         for pause in (600.0, 310.0):
             with pytest.raises(SourceError):
@@ -161,7 +212,7 @@ async def test_a_day_of_rounds_stays_within_the_plan(
 def test_another_shape_is_named(body: object, reason: str) -> None:
     """Which field is missing or of another type."""
     with pytest.raises(SourceError, match=reason):
-        parse_latest(json.dumps(body).encode(), NOW)
+        parse_latest(answered(body), NOW)
 
 
 def test_times_are_read_or_none() -> None:
@@ -179,7 +230,7 @@ def test_any_bytes_are_articles_or_a_failure(body: bytes) -> None:
     """Nothing else comes out."""
     for whole in (body, b'{"status":"success","results":[' + body + b"]}"):
         try:
-            articles = parse_latest(whole, NOW)
+            articles = parse_latest(Answer(200, whole), NOW)
         except SourceError:
             continue
         assert all(article.title for article in articles)

@@ -162,7 +162,7 @@ async def test_requests_keep_to_the_rate(running: Running, site: FakeSite, loopb
                 nursery.start_soon(ask, n)
         assert [round(at) for at in times] == [0, 0, 1, 2, 3, 4, 5]
         assert {str(error) for error in errors} == {"Example is asked as often as it allows; try later"}
-        assert [(error.asked, error.known) for error in errors] == [(False, False)] * 2
+        assert [(error.asked, error.known) for error in errors] == [(False, True)] * 2
         assert (source.health.row().state, source.health.row().breaker) == ("up", "closed")
         assert outcomes(source) == {"answered": 7, "spared": 2}
 
@@ -423,7 +423,7 @@ async def test_a_key_is_nowhere(
         told += stream.getvalue() + generate_latest(REGISTRY).decode() + repr(source.health.row())
     assert site.requests[0].params["key"] == "canary"
     assert "canary" not in told
-    assert str(site.port) not in told
+    assert f":{site.port}" not in told  # without the colon it may be part of a figure
 
 
 async def test_retries_are_not_logged_one_by_one(

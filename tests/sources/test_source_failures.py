@@ -61,7 +61,6 @@ async def fail(source: Source, query: Query | None = None) -> SourceError:
 
 
 FAILURES: dict[str, tuple[Reply, str, int]] = {
-    "429": (status(429), r"Example wants fewer requests \(429\)", 3),
     "500": (status(500), "Example answered with status 500", 3),
     "503": (status(503, "<html>", "text/html"), "Example answered with status 503", 3),
     "404": (status(404), "Example answered with status 404", 1),

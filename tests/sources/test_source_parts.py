@@ -133,6 +133,13 @@ def test_a_bucket_never_lets_more_go_than_the_rate(rate: float, burst: int, gaps
         assert all(go == pytest.approx(sum(gaps[: n + 1])) for n, go in enumerate(goes))
 
 
+def test_a_bucket_counts_those_who_came_before() -> None:
+    """What waits for its token is told as if those ahead had taken theirs."""
+    bucket = TokenBucket(0.5, 2)
+    foretold = [bucket.delay(1e6, ahead=ahead) for ahead in range(4)]
+    assert foretold == [bucket.take(1e6) for _ in range(4)] == [0, 0, 2, 4]
+
+
 def test_a_full_bucket_fills_no_further() -> None:
     """A long rest is no credit beyond the burst."""
     bucket = TokenBucket(1.0, 2)

@@ -14,6 +14,7 @@ from flux.domains.crypto.contract import Asset, Movers, TopCoins
 from flux.domains.crypto.market import MOVERS, TOP_COINS
 from flux.domains.sources.failures import SourceError
 from flux.domains.sources.shape import decode
+from flux.domains.sources.text import one_line
 from flux.messages import iso_time
 
 TITLE = "CoinGecko"
@@ -94,7 +95,8 @@ def top_coins(assets: tuple[Asset, ...]) -> TopCoins:
 
 def _asset(coin: MarketCoin) -> Asset | None:
     """Return the coin in the contract's terms, or None where it lacks what it cannot be shown without."""
-    id_, symbol, price = _text(coin.id), coin.symbol.strip().upper(), _amount(coin.current_price)
+    id_, price = one_line(coin.id, TEXT_LIMIT), _amount(coin.current_price)
+    symbol = coin.symbol.strip().upper()
     if not id_ or price is None or not symbol.isprintable() or not 0 < len(symbol) <= SYMBOL_LIMIT:
         return None
     day = coin.price_change_percentage_24h_in_currency
@@ -102,7 +104,7 @@ def _asset(coin: MarketCoin) -> Asset | None:
     return Asset(
         id=id_,
         symbol=symbol,
-        name=_text(coin.name) or symbol,
+        name=one_line(coin.name or "", TEXT_LIMIT) or symbol,
         image=_url(coin.image),
         price=price,
         currency=CURRENCY,
@@ -113,12 +115,6 @@ def _asset(coin: MarketCoin) -> Asset | None:
         volume24h=_amount(coin.total_volume),
         updatedAt=_time(coin.last_updated),
     )
-
-
-def _text(text: str | None) -> str | None:
-    """Return a text as one line of bounded length."""
-    line = " ".join((text or "").split())
-    return "".join(sign for sign in line if sign.isprintable())[:TEXT_LIMIT] or None
 
 
 def _url(text: str | None) -> str | None:

@@ -66,7 +66,6 @@ COINS: tuple[Coin, ...] = (
     Coin("LDO", "lido-dao", "Lido DAO", 0.64, 895e6, 0.055),
     Coin("CRV", "curve-dao-token", "Curve DAO", 0.42, 1.42e9, 0.055),
     Coin("XTZ", "tezos", "Tezos", 0.48, 1.06e9),
-    Coin("EOS", "vaulta", "Vaulta", 0.21, 1.6e9, 0.05),
     Coin("SAND", "the-sandbox", "The Sandbox", 0.152, 2.6e9, 0.055),
     Coin("MANA", "decentraland", "Decentraland", 0.165, 1.94e9, 0.055),
     Coin("BAT", "basic-attention-token", "Basic Attention Token", 0.24, 1.5e9, 0.05),

@@ -50,11 +50,16 @@ def feed(
 
 
 class FirstTick:
-    """Looks whether the feed works; a `FeedListener`."""
+    """Looks whether the feed works; a `FeedListener`.
+
+    Args:
+        reached: whether the feed, when it failed, had been reached at all.
+    """
 
     source = SOURCE
 
-    def __init__(self) -> None:
+    def __init__(self, reached: Callable[[], bool]) -> None:
+        self._reached = reached
         self._heard = trio.Event()
         self._product = ""
         self._failure = ""
@@ -80,7 +85,7 @@ class FirstTick:
         """
         await self._heard.wait()
         if not self._product:
-            raise SourceError(self._failure)
+            raise SourceError(self._failure, reached=self._reached())
         return self._product
 
 
@@ -90,6 +95,6 @@ def real_ticks(
     now: Callable[[], datetime],  # noqa: ARG001 - as `real`
 ) -> Real[FirstTick]:
     """Return the feed as ``flux doctor`` asks it: for one tick."""
-    first = FirstTick()
+    first = FirstTick(lambda: listening.reached)
     listening = feed(providers, board, Products(), first, limit=1, rng=Random())
     return Real(provider=first, services=(listening.run,))

@@ -22,6 +22,9 @@ CATEGORIES = 5
 LATEST = 30
 """How many articles are the latest; the page shows as many."""
 
+ARTICLES = 250
+"""Articles of one answer that are read; the sources are asked for fewer."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 
 from flux.domains.news.contract import NAME, Article
 from flux.domains.news.gdelt_shape import TITLE, parse_articles
@@ -32,6 +33,7 @@ QUERY = Query(
         "sort": "datedesc",
         "timespan": "1d",
     },
+    in_thread=True,
 )
 
 
@@ -61,7 +63,8 @@ class GdeltNews:
         Raises:
             SourceError: it failed.
         """
-        return await self._source.get(QUERY, self._parse)
+        return await self._source.get(QUERY, partial(_parse, self._now()))
 
-    def _parse(self, answer: Answer) -> tuple[Article, ...]:
-        return parse_articles(answer.body, self._now())
+
+def _parse(now: datetime, answer: Answer) -> tuple[Article, ...]:
+    return parse_articles(answer.body, now)

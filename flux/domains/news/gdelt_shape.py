@@ -5,14 +5,15 @@ It answers what it refuses with a sentence in plain text, most often with status
 
 import re
 from datetime import UTC, datetime
+from itertools import islice
 
 import msgspec
 from attrs import field, frozen
 
-from flux.domains.news.articles import latest, make_article
+from flux.domains.news.articles import ARTICLES, latest, make_article
 from flux.domains.news.contract import Article
-from flux.domains.news.plain_text import one_line
 from flux.domains.sources import SourceError, decode
+from flux.domains.sources.text import one_line
 
 TITLE = "GDELT"
 
@@ -20,6 +21,8 @@ PATIENCE = 60.0
 """Seconds for which it is left alone once it complained; it allows a request every five."""
 
 _SPACES = bytes.maketrans(bytes(range(32)), b" " * 32)
+_ESCAPE = re.compile(rb'(\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))|\\')
+"""A backslash with what it escapes in JSON (RFC 8259, section 7), or one that escapes nothing."""
 _PRIVATE = re.compile(r"\S*(?:@|://)\S*")
 _SPACED = (
     (re.compile(r" (['\u2019]) (?=(?:s|t|d|m|re|ve|ll)\b)"), r"\1"),
@@ -67,9 +70,10 @@ def parse_articles(body: bytes, now: datetime) -> tuple[Article, ...]:
     text = body.lstrip()
     if text and text[:1] not in (b"{", b"["):
         raise _refusal(text[:500].decode("utf-8", "replace"))
-    # Titles may hold raw control characters, which JSON forbids; between tokens a space is as good.
-    answer = decode(_DECODER, body.translate(_SPACES), TITLE)
-    articles = (_article(item, now) for item in answer.articles)
+    # Titles may hold raw control characters, which JSON forbids (between tokens a space is as good), and
+    # backslashes before what needs none: an apostrophe, say.
+    answer = decode(_DECODER, _ESCAPE.sub(rb"\1", body.translate(_SPACES)), TITLE)
+    articles = (_article(item, now) for item in islice(answer.articles, ARTICLES))
     return latest([[article for article in articles if article is not None]])
 
 

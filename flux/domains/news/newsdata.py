@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 
 from flux.domains.news.contract import NAME, Article
-from flux.domains.news.newsdata_shape import TITLE, parse_latest
+from flux.domains.news.newsdata_shape import KEY_SETTING, PAUSE, REFUSED, TITLE, parse_latest
 from flux.domains.sources import Board, Query, Source, SourcePolicy
-from flux.domains.sources.http import Answer
 
 POLICY = SourcePolicy(
     name="newsdata",
@@ -19,9 +19,10 @@ POLICY = SourcePolicy(
     attempts=2,
     connections=1,
     cached=1,
+    too_many_pause=PAUSE,
 )
 
-QUERY = Query("/api/1/latest", {"language": "en"})
+QUERY = Query("/api/1/latest", {"language": "en"}, frozenset({200}) | REFUSED, in_thread=True)
 
 
 class NewsdataNews:
@@ -45,7 +46,7 @@ class NewsdataNews:
             board=board,
             urls=urls,
             headers={"X-ACCESS-KEY": key},
-            key_setting="providers.newsdata_key",
+            key_setting=KEY_SETTING,
         )
         self._now = now
 
@@ -60,7 +61,4 @@ class NewsdataNews:
         Raises:
             SourceError: it failed.
         """
-        return await self._source.get(QUERY, self._parse)
-
-    def _parse(self, answer: Answer) -> tuple[Article, ...]:
-        return parse_latest(answer.body, self._now())
+        return await self._source.get(QUERY, partial(parse_latest, now=self._now()))

@@ -1,28 +1,45 @@
-"""The latest news of newsdata.io to articles (pure)."""
+"""The latest news of newsdata.io to articles (pure).
+
+It refuses with ``{"status": "error", "results": {"message": text, "code": word}}``, most often with one of
+the status codes that it documents.
+"""
 
 import re
 from datetime import UTC, datetime
+from itertools import islice
 
 import msgspec
 from attrs import field, frozen
 
-from flux.domains.news.articles import latest, make_article
+from flux.domains.news.articles import ARTICLES, latest, make_article
 from flux.domains.news.contract import Article
 from flux.domains.sources import SourceError, decode
+from flux.domains.sources.http import PASSING, Answer
 
 TITLE = "newsdata.io"
 
-REFUSALS = {
-    "Unauthorized": "the key is not valid; check providers.newsdata_key",
-    "AccessDenied": "the key's plan does not allow this",
-    "ApiKeyDisabled": "the key is disabled",
-    "RateLimitExceeded": "the key's requests for these 15 minutes are used up",
+REFUSED = frozenset({400, 401, 403, 409, 415, 422, 429, 500})
+"""Status codes of its refusals, which say why."""
+
+KEY_SETTING = "providers.newsdata_key"
+_KEY = f"check the key in the setting {KEY_SETTING}"
+_USED_UP = "the key's requests for these 15 minutes are used up"
+
+KEY_ERRORS = {
+    "Unauthorized": f"the key is not valid; {_KEY}",
+    "AccessDenied": f"the key's plan does not allow this; {_KEY}",
+    "ApiKeyDisabled": f"the key is disabled; {_KEY}",
+}
+LIMIT_ERRORS = {
+    "RateLimitExceeded": _USED_UP,
     "ApiLimitExceeded": "the key's requests for today are used up",
-    "TooManyRequests": "the key's requests for these 15 minutes are used up",
+    "TooManyRequests": _USED_UP,
 }
 """What its error codes mean for people; the source's own text may repeat what was asked."""
 
-LIMITED = frozenset(("RateLimitExceeded", "ApiLimitExceeded", "TooManyRequests"))
+BY_STATUS = {401: "Unauthorized", 403: "AccessDenied", 429: "RateLimitExceeded"}
+"""The code that a status stands for where the code itself says nothing that is known."""
+
 PAUSE = 900.0
 """Seconds for which it is left alone once a limit is reached: the span in which it counts."""
 
@@ -82,10 +99,10 @@ class NewsdataRefusal:
     """An answer whose status is ``error``.
 
     Args:
-        results: why.
+        results: why; clients are known to take it in a list, too.
     """
 
-    results: NewsdataError = field(factory=NewsdataError)
+    results: NewsdataError | tuple[NewsdataError, ...] = field(factory=NewsdataError)
 
 
 @frozen
@@ -98,16 +115,16 @@ _ANSWER = msgspec.json.Decoder(NewsdataAnswer)
 _REFUSAL = msgspec.json.Decoder(NewsdataRefusal)
 
 
-def parse_latest(body: bytes, now: datetime) -> tuple[Article, ...]:
+def parse_latest(answer: Answer, now: datetime) -> tuple[Article, ...]:
     """Return the articles, newest first.
 
     Raises:
         SourceError: it refused, or answered in another shape than it documents.
     """
-    if decode(_HEAD, body, TITLE).status == "error":
-        raise _refusal(decode(_REFUSAL, body, TITLE).results.code)
-    answer = decode(_ANSWER, body, TITLE)
-    articles = (_article(item, now) for item in answer.results)
+    if answer.status in REFUSED or decode(_HEAD, answer.body, TITLE).status == "error":
+        raise _refusal(answer)
+    results = decode(_ANSWER, answer.body, TITLE).results
+    articles = (_article(item, now) for item in islice(results, ARTICLES))
     return latest([[article for article in articles if article is not None]])
 
 
@@ -135,6 +152,28 @@ def _article(item: NewsdataArticle, now: datetime) -> Article | None:
     )
 
 
-def _refusal(code: str) -> SourceError:
-    reason = REFUSALS.get(code, "it gave no reason that is known")
-    return SourceError(f"{TITLE} refused: {reason}", retry_after=PAUSE if code in LIMITED else None)
+def _refusal(answer: Answer) -> SourceError:
+    reasons = KEY_ERRORS | LIMIT_ERRORS
+    code = _code(answer.body)
+    if code not in reasons:
+        code = BY_STATUS.get(answer.status, "")
+    pause = answer.retry_after
+    if pause is None and code in LIMIT_ERRORS:
+        pause = PAUSE
+    return SourceError(
+        f"{TITLE} refused: {reasons.get(code, 'it gave no reason that is known')}",
+        passing=answer.status in PASSING,
+        retry_after=pause,
+        key_setting=KEY_SETTING if code in KEY_ERRORS else "",
+    )
+
+
+def _code(body: bytes) -> str:
+    """Return the word that tells why; empty where there is none that can be read."""
+    try:
+        results = decode(_REFUSAL, body, TITLE).results
+    except SourceError:
+        return ""
+    if isinstance(results, NewsdataError):
+        return results.code
+    return results[0].code if results else ""

@@ -9,6 +9,8 @@ from contextlib import suppress
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
+from flux.domains.sources.text import one_line
+
 MARKUP = 16
 """Characters of markup that are read for one of text."""
 
@@ -27,9 +29,6 @@ INLINE = frozenset((
     "tt", "u", "var", "wbr"
 ))  # fmt: skip
 """Elements that stand inside a word; every other one ends it."""
-
-JOINERS = "\u200c\u200d"
-"""Format characters that belong to words (Persian, Hindi) and to emoji."""
 
 
 class _Text(HTMLParser):
@@ -82,25 +81,6 @@ def plain_text(markup: str, limit: int) -> str | None:
     return one_line("".join(parser.pieces), limit)
 
 
-def one_line(text: str, limit: int) -> str | None:
-    """Return text without control characters, bidirectional overrides and superfluous white space.
-
-    Args:
-        text: not markup.
-        limit: characters; a longer text is cut at a word and ends with an ellipsis.
-
-    Returns:
-        None where nothing is left.
-    """
-    seen = "".join(filter(None, map(_shown, text)))
-    line = " ".join(seen.split())
-    if len(line) > limit:
-        head = line[: limit - 1]
-        cut, _, _ = head.rpartition(" ")
-        line = (cut if len(cut) > limit // 2 else head).rstrip() + "…"
-    return line if line.strip(JOINERS + " ") else None
-
-
 def web_link(link: str | None) -> str | None:
     """Return a link that may be followed, or None.
 
@@ -118,14 +98,6 @@ def web_link(link: str | None) -> str | None:
     if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc or port == 0:
         return None
     return link
-
-
-def _shown(char: str) -> str:
-    """Return what stands for a character in a line: itself, a space, or nothing."""
-    kind = unicodedata.category(char)
-    if kind in ("Cc", "Zl", "Zp"):
-        return " "
-    return char if kind[0] != "C" or char in JOINERS else ""
 
 
 def _in_a_link(char: str) -> bool:

@@ -8,11 +8,10 @@ from flux.domains.news.contract import NAME
 from flux.domains.news.gdelt import GdeltNews
 from flux.domains.news.provider import NewsProvider
 from flux.domains.news.rss import RssNews, feeds_of
-from flux.domains.providers import ProviderOptions
+from flux.domains.providers import NEWS_SOURCES, ProviderOptions
 from flux.domains.sources import Board, Real
 from flux.errors import SettingsError
 
-SOURCES = ("rss", "gdelt", "newsdata")
 NO_KEY = "newsdata.io needs a key: set providers.newsdata_key, or providers.news_source to rss"
 
 
@@ -34,7 +33,7 @@ def real(providers: ProviderOptions, board: Board, now: Callable[[], datetime]) 
     elif name == "gdelt":
         provider = GdeltNews(board, providers.urls, now=now)
     elif name != "newsdata":
-        raise SettingsError(f"providers.news_source is {name!r}; it must be one of {', '.join(SOURCES)}")
+        raise SettingsError(f"providers.news_source is {name!r}; it must be one of {', '.join(NEWS_SOURCES)}")
     elif not providers.newsdata_key:
         board.health(newsdata.POLICY.name, NAME).missing(NO_KEY)
         return Real(provider=None, missing=NO_KEY, source=name)

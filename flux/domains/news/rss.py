@@ -211,4 +211,5 @@ def _all_failed(errors: Sequence[SourceError]) -> SourceError:
         f"no news feed can be read: {'; '.join(reasons)}",
         asked=any(error.asked for error in errors),
         known=all(error.known for error in errors),
+        reached=any(error.reached for error in errors),
     )

@@ -22,10 +22,15 @@ class TokenBucket:
     def __attrs_post_init__(self) -> None:
         self._tokens = float(self.burst)
 
-    def delay(self, now: float) -> float:
-        """Return how long a request that came now would wait, seconds."""
+    def delay(self, now: float, *, ahead: int = 0) -> float:
+        """Return how long a request that came now would wait, seconds.
+
+        Args:
+            now: seconds.
+            ahead: requests that came before it and have not taken their tokens yet.
+        """
         self._fill(now)
-        return max(0.0, (1.0 - self._tokens) / self.rate)
+        return max(0.0, (1.0 + ahead - self._tokens) / self.rate)
 
     def take(self, now: float) -> float:
         """Take a token; return how long to wait before it may be used, seconds."""

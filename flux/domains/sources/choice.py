@@ -20,6 +20,9 @@ KEYS = 10_000
 QUIET_SECONDS = 60.0
 """The least time between two log lines that say that simulated data stands in."""
 
+FORGOTTEN_SECONDS = 1_800.0
+"""A key for which simulated data stood in so long ago is not asked for any more: a city without watchers."""
+
 FALLBACKS = Counter(
     "flux_source_fallbacks",
     "Answers with simulated data because the real source had none",
@@ -93,7 +96,9 @@ class Choice(Generic[P]):
         self._source = source or simulated.source
         self._domain = domain
         self._keys: OrderedDict[str, _Last] = OrderedDict()
-        self._stood_in = False
+        self._standing_in: OrderedDict[str, float] = OrderedDict()
+        """Keys that were answered with simulated data last, and when: the longest ago first."""
+        self._told = False
         self._told_at = -math.inf
 
     @property
@@ -118,13 +123,14 @@ class Choice(Generic[P]):
             return await self._simulate(ask)
         if self._real is None:
             if self._mode is Mode.AUTO:
-                return await self._stand_in(ask, self._missing)
+                return await self._stand_in(key, ask, self._missing)
             raise SourceError(self._missing, asked=False, known=True)
         if self._mode is Mode.REAL:
             return Fetched(await ask(self._real), self._real.source)
-        return await self._try(self._real, self._last(key), ask)
+        return await self._try(self._real, key, ask)
 
-    async def _try(self, real: P, last: _Last, ask: Callable[[P], Awaitable[T]]) -> Fetched[T]:
+    async def _try(self, real: P, key: str, ask: Callable[[P], Awaitable[T]]) -> Fetched[T]:
+        last = self._last(key)
         shown = trio.current_time() - last.real_at <= self._options.keep
         patience = math.inf if shown or last.slow else self._options.patience
         reason = f"{real.source} did not answer within {patience:g} s"
@@ -132,7 +138,7 @@ class Choice(Generic[P]):
             with trio.move_on_after(patience) as waiting:
                 data = await ask(real)
                 last.real_at, last.slow = trio.current_time(), False
-                self._real_again()
+                self._real_again(key)
                 return Fetched(data, real.source)
         except ProviderError as error:
             last.slow = False
@@ -141,7 +147,7 @@ class Choice(Generic[P]):
             reason = str(error)
         else:
             last.slow = waiting.cancelled_caught
-        return await self._stand_in(ask, reason)
+        return await self._stand_in(key, ask, reason)
 
     def _last(self, key: str) -> _Last:
         last = self._keys.setdefault(key, _Last())
@@ -150,17 +156,25 @@ class Choice(Generic[P]):
             self._keys.popitem(last=False)
         return last
 
-    async def _stand_in(self, ask: Callable[[P], Awaitable[T]], reason: str) -> Fetched[T]:
+    async def _stand_in(self, key: str, ask: Callable[[P], Awaitable[T]], reason: str) -> Fetched[T]:
         FALLBACKS.labels(self._domain).inc()
         now = trio.current_time()
-        if not self._stood_in and now - self._told_at >= QUIET_SECONDS:
-            self._stood_in, self._told_at = True, now
+        self._standing_in[key] = now
+        self._standing_in.move_to_end(key)
+        if len(self._standing_in) > KEYS:
+            self._standing_in.popitem(last=False)
+        if not self._told and now - self._told_at >= QUIET_SECONDS:
+            self._told, self._told_at = True, now
             log.info("simulated data stands in", domain=self._domain, reason=reason)
         return await self._simulate(ask)
 
-    def _real_again(self) -> None:
-        if self._stood_in:
-            self._stood_in = False
+    def _real_again(self, key: str) -> None:
+        self._standing_in.pop(key, None)
+        forgotten = trio.current_time() - FORGOTTEN_SECONDS
+        while self._standing_in and next(iter(self._standing_in.values())) <= forgotten:
+            self._standing_in.popitem(last=False)
+        if self._told and not self._standing_in:
+            self._told = False
             log.info("real data is shown again", domain=self._domain)
 
     async def _simulate(self, ask: Callable[[P], Awaitable[T]]) -> Fetched[T]:

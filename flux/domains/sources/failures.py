@@ -11,6 +11,8 @@ class SourceError(ProviderError):
         retry_after: seconds that the source asks to be left alone, where it said so.
         asked: whether the source was asked at all; where not, it says nothing new about its health.
         known: whether the log says already that the source does not answer.
+        reached: whether it may have been the source that failed; False where there was no way to it.
+        key_setting: the setting that holds the key which the source refuses; empty for any other failure.
     """
 
     def __init__(
@@ -21,9 +23,13 @@ class SourceError(ProviderError):
         retry_after: float | None = None,
         asked: bool = True,
         known: bool = False,
+        reached: bool = True,
+        key_setting: str = "",
     ) -> None:
         super().__init__(message)
         self.passing = passing
         self.retry_after = retry_after
         self.asked = asked
         self.known = known
+        self.reached = reached
+        self.key_setting = key_setting

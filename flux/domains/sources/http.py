@@ -1,7 +1,5 @@
 """HTTP to one source within bounds: time, size, redirects, content type; every failure is told in words."""
 
-import functools
-import os
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -15,6 +13,7 @@ import trio
 from attrs import field, frozen
 
 import flux
+from flux.domains.sources.authorities import authorities
 from flux.domains.sources.body import Body
 from flux.domains.sources.failures import SourceError
 from flux.domains.sources.policy import SourcePolicy
@@ -111,13 +110,15 @@ class HttpClient:
         """
         title = self._policy.title
         if self._client is None:
-            raise SourceError(f"{title} cannot be asked: {self._trouble}")
+            raise SourceError(f"{title} cannot be asked: {self._trouble}", reached=False)
         try:
             return await self._follow(self._client, url, {**params, **self._secrets.params}, statuses)
         except SourceError:
             raise
+        except httpx.PoolTimeout:  # a source takes no more than there are; if it comes, it is our own fault
+            raise SourceError(f"no connection to {title} is free", asked=False) from None
         except httpx.ConnectTimeout:
-            raise SourceError(f"{title} cannot be reached in time", passing=True) from None
+            raise SourceError(f"{title} cannot be reached in time", passing=True, reached=False) from None
         except httpx.TimeoutException:
             raise SourceError(f"{title} did not answer in time", passing=True) from None
         except httpx.ConnectError as error:
@@ -128,7 +129,7 @@ class HttpClient:
                 f"{title} cannot be asked: its address or key in the settings is of no use ({name})"
             ) from None
         except httpx.ProxyError:
-            raise SourceError(f"the proxy does not lead to {title}", passing=True) from None
+            raise SourceError(f"the proxy does not lead to {title}", passing=True, reached=False) from None
         except Exception as error:  # noqa: BLE001 - its text may hold the address, and that a key
             name = type(error).__name__
             raise SourceError(f"the connection to {title} broke off ({name})", passing=True) from None
@@ -168,22 +169,21 @@ class HttpClient:
         while cause is not None:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 why = cause.verify_message.partition(",")[0]  # behind it come names and addresses
-                return SourceError(f"the certificate of {title} is not valid: {why}")
+                return SourceError(f"the certificate of {title} is not valid: {why}", reached=False)
             if isinstance(cause, ssl.SSLError):
-                return SourceError(f"no TLS connection to {title}: {cause.reason}", passing=True)
+                why = f"no TLS connection to {title}: {cause.reason}"
+                return SourceError(why, passing=True, reached=False)
             cause = cause.__cause__ or cause.__context__
-        return SourceError(f"{title} cannot be reached", passing=True)
+        return SourceError(f"{title} cannot be reached", passing=True, reached=False)
 
     async def _take(self, response: httpx.Response, statuses: frozenset[int]) -> Answer:
         policy, status = self._policy, response.status_code
         if status not in statuses:
             raise self._refused(status, response.headers)
         media = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media not in policy.media_types and status != httpx.codes.OK:
-            raise self._refused(
-                status, response.headers
-            )  # no refusal of the source's own making: a proxy's, say
         if media not in policy.media_types:
+            if status != httpx.codes.OK:  # no refusal of the source's own making: a proxy's, say
+                raise self._refused(status, response.headers)
             shown = media[:SHOWN] if media.isprintable() and media else "without a content type"
             raise SourceError(f"{policy.title} answered {shown}, not {policy.media_types[0]}", passing=True)
         body = Body(response.headers.get("content-encoding", ""), policy.body_limit, policy.title)
@@ -203,16 +203,18 @@ class HttpClient:
         return Answer(status, body.end(), pause)
 
     def _refused(self, status: int, headers: Mapping[str, str]) -> SourceError:
-        title, setting = self._policy.title, self._secrets.setting
+        title, setting, refused_key = self._policy.title, self._secrets.setting, ""
         if status == httpx.codes.TOO_MANY_REQUESTS:
             message = f"{title} wants fewer requests (429)"
         elif status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             advice = f"; check the key in the setting {setting}" if setting else ""
-            message = f"{title} refuses the request ({status}){advice}"
+            message, refused_key = f"{title} refuses the request ({status}){advice}", setting
         else:
             message = f"{title} answered with status {status}"
         pause = retry_after(headers.get("retry-after", ""), self._now())
-        return SourceError(message, passing=status in PASSING, retry_after=pause)
+        if pause is None and status == httpx.codes.TOO_MANY_REQUESTS:
+            pause = self._policy.too_many_pause
+        return SourceError(message, passing=status in PASSING, retry_after=pause, key_setting=refused_key)
 
 
 def _open(policy: SourcePolicy) -> httpx.AsyncClient:
@@ -223,18 +225,12 @@ def _open(policy: SourcePolicy) -> httpx.AsyncClient:
             "accept-encoding": "gzip",
         },
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # no answer changes the next request
-        verify=_authorities(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
+        verify=authorities(),
         limits=httpx.Limits(max_connections=policy.connections, keepalive_expiry=30.0),
         # Not the whole deadline: a connection that hangs is then closed and tried anew.
         timeout=httpx.Timeout(policy.deadline, connect=policy.deadline / 3),
         follow_redirects=False,
     )
-
-
-@functools.lru_cache(maxsize=1)
-def _authorities(file: str | None, folder: str | None) -> ssl.SSLContext:  # noqa: ARG001 - httpx reads the same two
-    """Return the TLS context of all clients: it takes 30 ms and 0.7 MB to make."""
-    return httpx.create_ssl_context()
 
 
 def _same_origin(one: str, other: str) -> bool:

@@ -21,11 +21,13 @@ class SourcePolicy:
         attempts: tries of one request, where a further one can help.
         body_limit: bytes of an answer after decompression.
         redirects: how many are followed.
-        connections: at the same time.
+        connections: at the same time; further requests wait for one before their deadline begins.
         cached: answers kept; the least recently used go first.
         failures: failed requests in a row after which it is not asked any more (the breaker opens).
         probe_after: seconds after which one request asks whether it is back.
         longest_wait: seconds; a longer Retry-After is cut to it.
+        too_many_pause: seconds that it is left alone once it wants fewer requests (429) and does not say for
+            how long.
     """
 
     name: str
@@ -44,3 +46,4 @@ class SourcePolicy:
     failures: int = 3
     probe_after: float = 60.0
     longest_wait: float = 3_600.0
+    too_many_pause: float = 60.0

@@ -16,6 +16,7 @@ from flux.domains.sources.board import REQUESTS, SECONDS, Board, SourceState
 from flux.domains.sources.breaker import Breaker
 from flux.domains.sources.bucket import TokenBucket
 from flux.domains.sources.cache import Cache
+from flux.domains.sources.episode import Episode
 from flux.domains.sources.failures import SourceError
 from flux.domains.sources.http import Answer, HttpClient, Secrets
 from flux.domains.sources.policy import SourcePolicy
@@ -27,7 +28,10 @@ LEAST_PAUSE = 0.2
 """Seconds between two attempts."""
 
 STUMBLE_SECONDS = 60.0
-"""A single failure so soon after a good answer concerns one key, not the source: it is not down."""
+"""A single failure so soon after a good answer concerns one key, not the source: it is not down.
+
+Unless the source asks to be left alone for longer than a request can wait: that concerns every key.
+"""
 
 log = structlog.get_logger("flux.sources")
 
@@ -61,12 +65,12 @@ class _Flight:
     """A request under way; everyone who asks the same waits for it.
 
     Args:
-        probe: whether it asks for the circuit breaker if the source is back.
         error: how it ends if nobody says otherwise.
+        probe: whether it asks for the circuit breaker if the source is back.
     """
 
-    probe: bool
     error: Exception | None
+    probe: bool = False
     value: Any = None
     landed: trio.Event = field(factory=trio.Event, init=False)
 
@@ -111,7 +115,11 @@ class Source:
         self._cache: Cache[Any] = Cache(policy.cached)
         self._flights: dict[str, _Flight] = {}
         self._probe: _Flight | None = None
+        self._connections = trio.Semaphore(policy.connections)
+        self._queued = 0
+        self._crowds = Episode()
         self._left_alone_until = -math.inf
+        self._last_failure = ""
         self._answered_at = -math.inf
         self._http: HttpClient | None = None
         self._nursery: trio.Nursery | None = None
@@ -177,24 +185,37 @@ class Source:
         if not self._running:
             raise stopped
         now = trio.current_time()
-        # A short pause is waited for by the request itself.
-        pause = self._left_alone_until - now
-        too_long = not self._in_time(pause, now + self.policy.deadline)
-        wait = max(self._breaker.wait(now), pause if too_long else 0.0)
-        if wait > 0:
+        refusal: SourceError | None = None
+        if (wait := self._wait(now)) > 0:
+            refusal = self._spared(wait)
+        elif not self._in_time(self._bucket.delay(now, ahead=self._queued), now + self.policy.deadline):
+            refusal = self._crowded()
+        if refusal is not None:
             REQUESTS.labels(self.name, "spared").inc()
-            raise self._spared(wait)
-        flight = _Flight(self._breaker.begin(now), stopped)
-        self.health.breaker_is(self._breaker.state)
+            raise refusal
+        flight = _Flight(stopped)
         self._flights[query.key] = flight
-        self._probe = flight if flight.probe else None
+        self._queued += 1
         self._nursery.start_soon(self._fly, query, parse, flight)
         return flight
 
+    def _wait(self, now: float) -> float:
+        """Return how long the source is left alone, seconds; a request waits for a short pause itself."""
+        pause = self._left_alone_until - now
+        too_long = not self._in_time(pause, now + self.policy.deadline)
+        return max(self._breaker.wait(now), pause if too_long else 0.0)
+
     async def _fly(self, query: Query, parse: Callable[[Answer], Any], flight: _Flight) -> None:
         try:
-            with SECONDS.labels(self.name).time():
-                flight.value = await self._ask(query, parse)
+            try:
+                await self._admit(flight)
+            finally:
+                self._queued -= 1
+            try:
+                with SECONDS.labels(self.name).time():
+                    flight.value = await self._ask(query, parse)
+            finally:
+                self._connections.release()
             flight.error = None
             ttl = self.policy.ttl if query.ttl is None else query.ttl
             self._cache.put(query.key, flight.value, trio.current_time() + ttl)
@@ -219,6 +240,26 @@ class Source:
             if self._probe is flight:
                 self._probe = None
             flight.landed.set()
+
+    async def _admit(self, flight: _Flight) -> None:
+        """Wait for a connection, which is the flight's on return; the source has nothing to do with it.
+
+        Raises:
+            SourceError: the source is left alone by now; no connection is held.
+        """
+        while True:
+            await self._connections.acquire()
+            if self._probe is None:
+                break
+            self._connections.release()
+            await self._probe.landed.wait()
+        now = trio.current_time()
+        if (wait := self._wait(now)) > 0:
+            self._connections.release()
+            raise self._spared(wait)
+        flight.probe = self._breaker.begin(now)
+        self._probe = flight if flight.probe else None
+        self.health.breaker_is(self._breaker.state)
 
     async def _ask(self, query: Query, parse: Callable[[Answer], Any]) -> Any:
         """Make the attempts."""
@@ -247,7 +288,7 @@ class Source:
                     wait_jitter=0.2,
                 ):
                     with attempt:
-                        await self._turn(deadline)
+                        await self._turn(deadline, again=last is not None)
                         return await self._attempt(query, parse)
         except SourceError as error:
             if error.asked or last is None:
@@ -255,10 +296,10 @@ class Source:
         # What the source last said tells more than that there was no time for another attempt.
         raise last or SourceError(f"{policy.title} did not answer within {policy.deadline:g} s")
 
-    async def _turn(self, deadline: float) -> None:
-        """Wait until the source may be asked."""
+    async def _turn(self, deadline: float, *, again: bool) -> None:
+        """Wait until the source may be asked, for the first time or again."""
         if not self._in_time(self._bucket.delay(trio.current_time()), deadline):
-            raise SourceError(f"{self.policy.title} is asked as often as it allows; try later", asked=False)
+            raise self._crowded(again=again)
         await trio.sleep(self._bucket.take(trio.current_time()))
         # Only now: another request may have been told meanwhile to leave the source alone.
         while (pause := self._left_alone_until - trio.current_time()) > 0:
@@ -277,18 +318,30 @@ class Source:
             if error.retry_after is not None:  # at once: it holds for the requests for other keys, too
                 pause = min(error.retry_after, self.policy.longest_wait)
                 self._left_alone_until = max(self._left_alone_until, trio.current_time() + pause)
+                self._last_failure = str(error)
             raise
 
     def _in_time(self, pause: float, deadline: float) -> bool:
         """Return whether a pause leaves enough for an answer: a quarter of the time that it may take."""
         return trio.current_time() + pause <= deadline - self.policy.deadline / 4
 
-    def _spared(self, wait: float) -> SourceError:
-        reason = f" ({self.health.reason})" if self.health.reason else ""
+    def _crowded(self, *, again: bool = False) -> SourceError:
+        # Where there is no time to ask once more, or the source is down, the log has a better reason.
+        known = again or self.health.state is SourceState.DOWN
+        if not known and self._crowds.begins(trio.current_time()):
+            log.warning("source is asked as often as it allows", source=self.name, rate=self.policy.rate)
         return SourceError(
-            f"{self.policy.title} is asked again in {math.ceil(wait)} s{reason}",
+            f"{self.policy.title} is asked as often as it allows; try later", asked=False, known=True
+        )
+
+    def _spared(self, wait: float) -> SourceError:
+        if self.health.state is not SourceState.DOWN:
+            # An answer to an earlier request came after the refusal: it was up, but is not for whoever asks.
+            self.health.failed(self._last_failure)
+        return SourceError(
+            f"{self.policy.title} is asked again in {math.ceil(wait)} s ({self.health.reason})",
             asked=False,
-            known=self.health.state is SourceState.DOWN,
+            known=True,
         )
 
     def _answered(self) -> None:
@@ -306,7 +359,12 @@ class Source:
         now = trio.current_time()
         self._breaker.failed(now, probe=probe)
         self.health.breaker_is(self._breaker.state)
-        stumbled = self._breaker.failed_in_a_row == 1 and now - self._answered_at < STUMBLE_SECONDS
+        self._last_failure = str(error)
+        stumbled = (
+            self._breaker.failed_in_a_row == 1
+            and now - self._answered_at < STUMBLE_SECONDS
+            and self._in_time(error.retry_after or 0.0, now + self.policy.deadline)
+        )
         if not stumbled:
             self.health.failed(str(error))
         error.known = not stumbled

@@ -22,6 +22,8 @@ from flux.messages import iso_time
 
 TITLE = "Finnhub"
 
+KEY_SETTING = "providers.finnhub_key"
+
 NO_ACCESS = 403
 
 _NAMES = {company.symbol: company.name for company in COMPANIES}
@@ -81,7 +83,8 @@ def read_quote(answer: Answer, symbol: str) -> tuple[Stock, ...]:
         if "access" in refusal.error:
             return ()
         raise SourceError(
-            f"{TITLE} refuses the request ({NO_ACCESS}); check the key in the setting providers.finnhub_key"
+            f"{TITLE} refuses the request ({NO_ACCESS}); check the key in the setting {KEY_SETTING}",
+            key_setting=KEY_SETTING,
         )
     quote = decode(_QUOTE, answer.body, TITLE)
     price = _price(quote.c)

@@ -7,9 +7,10 @@ from flux.domains.providers import ProviderOptions
 from flux.domains.sources import Board, Real, Source
 from flux.domains.stock.contract import NAME
 from flux.domains.stock.finnhub import POLICY, FinnhubStocks
+from flux.domains.stock.finnhub_shape import KEY_SETTING
 from flux.domains.stock.provider import StockProvider
 
-MISSING = "Stock prices are not set up: Finnhub needs a key (free at finnhub.io); set providers.finnhub_key"
+MISSING = f"Stock prices are not set up: Finnhub needs a key (free at finnhub.io); set {KEY_SETTING}"
 
 
 def real(
@@ -27,6 +28,6 @@ def real(
         board=board,
         urls=providers.urls,
         headers={"x-finnhub-token": providers.finnhub_key},
-        key_setting="providers.finnhub_key",
+        key_setting=KEY_SETTING,
     )
     return Real(provider=FinnhubStocks(source, providers.symbols), services=(source.run,))

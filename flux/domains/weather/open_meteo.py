@@ -7,9 +7,12 @@ import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+import trio
+
 from flux.domains.location import Location
 from flux.domains.sources import Board, Query, Source, SourceError, SourcePolicy
 from flux.domains.sources.cache import Cache
+from flux.domains.sources.episode import Episode
 from flux.domains.weather.contract import NAME, Weather
 from flux.domains.weather.open_meteo_places import (
     COUNT,
@@ -43,7 +46,7 @@ GEOCODING = SourcePolicy(
     burst=100,
     ttl=86_400.0,  # places stay where they are; a new name is found a day later
     body_limit=256 << 10,
-    connections=2,
+    connections=3,
 )
 STATUSES = frozenset({200}) | REFUSED
 
@@ -65,6 +68,7 @@ class OpenMeteo:
         self._geocoding = Source(GEOCODING, domain=NAME, board=board, urls=urls)
         self.sources = (self._forecast, self._geocoding)
         self._places: Cache[tuple[Candidate, ...]] = Cache(GEOCODING.cached)
+        self._gaps = Episode()
 
     async def weather(self, location: Location) -> Weather:
         """Return the weather there now.
@@ -87,7 +91,7 @@ class OpenMeteo:
         query = Query("/v1/forecast", params, STATUSES)
         report = await self._forecast.get(query, lambda answer: read_forecast(answer, self._now()))
         if report.temperature is None:
-            raise SourceError(f"{TITLE} has no temperature for {location.city} at the moment")
+            raise no_temperature(TITLE, location, self._gaps)
         return report.weather(location, lat, lon, region, country)
 
     async def _place(self, location: Location) -> tuple[float, float, str | None, str | None]:
@@ -111,6 +115,18 @@ class OpenMeteo:
         if place is None:
             raise unknown(location)
         return place.latitude, place.longitude, place.admin1, place.country_code or place.country
+
+
+def no_temperature(title: str, location: Location, gaps: Episode) -> SourceError:
+    """Return the failure for a place of which a source reports no temperature; the log is told of the first.
+
+    Args:
+        title: the source's name for people.
+        location: the place.
+        gaps: the failures of this kind so far.
+    """
+    known = not gaps.begins(trio.current_time())
+    return SourceError(f"{title} has no temperature for {location.city} at the moment", known=known)
 
 
 def rounded(degrees: float) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
-from attrs import frozen
+from attrs import fields, frozen
 from msgspec import Meta
 
 from flux.domains.sources import SourceError, decode
@@ -77,8 +77,8 @@ class Refusal:
     reason: str
 
 
-CURRENT = tuple(name for name in Current.__annotations__ if name != "time")
-HOURLY = tuple(name for name in Hourly.__annotations__ if name != "time")
+CURRENT = tuple(field.name for field in fields(Current) if field.name != "time")
+HOURLY = tuple(field.name for field in fields(Hourly) if field.name != "time")
 
 _FORECAST = msgspec.json.Decoder(Forecast)
 _REFUSAL = msgspec.json.Decoder(Refusal)

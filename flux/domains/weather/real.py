@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from flux.domains.providers import ProviderOptions
+from flux.domains.providers import WEATHER_SOURCES, ProviderOptions
 from flux.domains.sources import Board, Real
 from flux.domains.weather import weatherapi
 from flux.domains.weather.contract import NAME
@@ -11,7 +11,6 @@ from flux.domains.weather.open_meteo import OpenMeteo
 from flux.domains.weather.provider import WeatherProvider
 from flux.errors import SettingsError
 
-SOURCES = ("open-meteo", "weatherapi")
 NO_KEY = "WeatherAPI.com needs a key: set providers.weatherapi_key, or providers.weather_source to open-meteo"
 
 
@@ -35,7 +34,8 @@ def real(
     if name == "open-meteo":
         provider = OpenMeteo(board, providers.urls, now)
     elif name != "weatherapi":
-        raise SettingsError(f"providers.weather_source is {name!r}; it must be one of {', '.join(SOURCES)}")
+        allowed = ", ".join(WEATHER_SOURCES)
+        raise SettingsError(f"providers.weather_source is {name!r}; it must be one of {allowed}")
     elif not providers.weatherapi_key:
         board.health(weatherapi.FORECAST.name, NAME).missing(NO_KEY)
         return Real(provider=None, missing=NO_KEY, source=name)

@@ -8,6 +8,7 @@ from attrs import frozen
 from msgspec import Meta
 
 from flux.domains.location import Location
+from flux.domains.sources.text import one_line
 from flux.domains.weather.contract import Hour, Weather
 from flux.messages import iso_time
 
@@ -107,7 +108,5 @@ def hours_after(
 
 
 def plain(text: str | None) -> str | None:
-    """Return a source's text without what cannot be printed, bounded; None where nothing is left."""
-    if text is None:
-        return None
-    return "".join(letter for letter in text if letter.isprintable()).strip()[:TEXT_LIMIT] or None
+    """Return a source's text as one bounded line; None where nothing is left."""
+    return one_line(text or "", TEXT_LIMIT)

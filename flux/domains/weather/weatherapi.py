@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from flux.domains.location import Location
-from flux.domains.sources import Board, Query, Source, SourceError, SourcePolicy
+from flux.domains.sources import Board, Query, Source, SourcePolicy
+from flux.domains.sources.episode import Episode
 from flux.domains.weather.contract import NAME, Weather
-from flux.domains.weather.open_meteo import rounded
+from flux.domains.weather.open_meteo import no_temperature, rounded
 from flux.domains.weather.open_meteo_places import unknown
 from flux.domains.weather.weatherapi_shape import KEY_SETTING, TITLE, read_forecast
 
@@ -38,6 +39,7 @@ class WeatherApi:
             FORECAST, domain=NAME, board=board, urls=urls, params={"key": key}, key_setting=KEY_SETTING
         )
         self.sources = (self._forecast,)
+        self._gaps = Episode()
 
     async def weather(self, location: Location) -> Weather:
         """Return the weather there now.
@@ -54,7 +56,7 @@ class WeatherApi:
             raise unknown(location)
         where, report = found
         if report.temperature is None:
-            raise SourceError(f"{TITLE} has no temperature for {location.city} at the moment")
+            raise no_temperature(TITLE, location, self._gaps)
         lat = where.lat if location.lat is None else float(location.lat)
         lon = where.lon if location.lon is None else float(location.lon)
         return report.weather(location, lat, lon, where.region, where.country)

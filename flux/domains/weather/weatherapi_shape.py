@@ -32,11 +32,12 @@ TITLE = "WeatherAPI.com"
 NO_MATCH = 1006
 INTERNAL = 9999
 KEY_SETTING = "providers.weatherapi_key"
+USED_UP = 2007
 _KEY = f"check the key in the setting {KEY_SETTING}"
 KEY_ERRORS = {
     1002: f"{TITLE} got no key; {_KEY}",
     2006: f"{TITLE} does not know the key; {_KEY}",
-    2007: f"the calls that {TITLE} allows the key in a month are used up",
+    USED_UP: f"the calls that {TITLE} allows the key in a month are used up",
     2008: f"{TITLE} has disabled the key; {_KEY}",
     2009: f"the key's plan at {TITLE} has no forecasts; {_KEY}",
 }
@@ -167,7 +168,8 @@ def read_forecast(answer: Answer) -> tuple[Where, Report] | tuple[()]:
 def refusal(code: int) -> SourceError:
     """Return the failure that an error code tells."""
     if code in KEY_ERRORS:
-        return SourceError(KEY_ERRORS[code], retry_after=LEFT_ALONE)
+        refused_key = "" if code == USED_UP else KEY_SETTING
+        return SourceError(KEY_ERRORS[code], retry_after=LEFT_ALONE, key_setting=refused_key)
     return SourceError(f"{TITLE} refuses the request (error {code})", passing=code == INTERNAL)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 log = structlog.get_logger("flux.kafka")
 
@@ -12,12 +12,20 @@ _OVERHEAD_BYTES = 131_072
 """Room for key, headers and framing around the largest value (the catalogue's bounds, rounded up)."""
 
 
+@define
 class LibraryLog:
-    """What librdkafka logs, at debug level: a broker that is away makes it talk all the time."""
+    """What librdkafka logs, at debug level: a broker that is away makes it talk all the time.
+
+    Attributes:
+        ended: the client was given up; what it still says while its thread ends is of no use to anyone.
+    """
+
+    ended: bool = field(default=False, init=False)
 
     def log(self, level: int, text: str, *args: object) -> None:
         """Take a line, as `logging.Logger.log` would."""
-        log.debug("librdkafka", text=text % args, level=level)
+        if not self.ended:
+            log.debug("librdkafka", text=text % args, level=level)
 
 
 @frozen

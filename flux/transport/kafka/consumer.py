@@ -21,7 +21,7 @@ from prometheus_client import Counter
 from flux.errors import BrokenError, ClosedError
 from flux.metrics import REGISTRY
 from flux.transport.kafka import batches
-from flux.transport.kafka.config import KafkaConfig
+from flux.transport.kafka.config import KafkaConfig, LibraryLog
 from flux.transport.kafka.handover import Arrival, Handover
 from flux.transport.kafka.link import Link
 from flux.transport.kafka.offsets import TopicPartition
@@ -110,6 +110,7 @@ class ConsumerThread:
     ) -> None:
         self._settings = config.consumer(group) | dict(settings or {})
         self._settings["error_cb"] = self._on_error
+        self._library_log = self._settings["logger"] = LibraryLog()
         # The end of a partition is an event: it tells a follower that it has caught up, and the watch that
         # nothing is missing.
         self._settings["enable.partition.eof"] = True
@@ -162,6 +163,7 @@ class ConsumerThread:
                 self._own, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
             )
         if scope.cancelled_caught:
+            self._library_log.ended = True
             log.warning("consumer not closed in time", group=self._group, seconds=CLOSE_SECONDS)
 
     async def _watch_thread(self, scope: trio.CancelScope) -> None:

@@ -3,18 +3,23 @@
 Messages go in, ticks come out, and what is to be sent stands in the outbox::
 
     subscribe(products) ->            <- subscriptions, ticker, heartbeat, ticker, ...
-                                      <- error: "XYZ-USD is not a valid product"
+                                      <- error: "XYZ-USD is not a valid product", "XYZ-USD is delisted"
     subscribe(all that are not confirmed, without it, and the next candidate) ->
+                                      <- error: "not now", which does not say about what
+    subscribe(one) ->                 <- subscriptions
+    subscribe(another) ->             <- error: so it was about this one
     unsubscribe(gone), subscribe(new) ->      the candidates have changed
+
+So it ends with what the exchange has, however it refuses the rest: in whatever words, with one error for a
+request or several, for all of the request or a part, or by saying nothing.
 """
 
 import math
 import re
 from collections import deque
-from collections.abc import Iterable
 from enum import StrEnum
 
-from attrs import define, field, frozen
+from attrs import evolve, frozen
 
 from flux.domains.crypto.coinbase.gaps import Gap, Gaps
 from flux.domains.crypto.coinbase.messages import (
@@ -27,14 +32,19 @@ from flux.domains.crypto.coinbase.messages import (
     subscribe,
     unsubscribe,
 )
+from flux.domains.crypto.coinbase.refusals import Refusals
+from flux.domains.sources.text import one_line
 
-REFUSED_FOR = 3_600.0
-"""Seconds for which a product that the exchange does not know is not asked for; it may list it later."""
+ANSWER_SECONDS = 10.0
+"""Seconds after a request by which a product is confirmed (also by a tick or a heartbeat) or refused."""
 
 MISSHAPEN_LIMIT = 10
 """Misshapen messages without a tick between them after which the connection is given up."""
 
-_NOT_VALID = re.compile(r"([A-Z0-9]{1,16}-[A-Z0-9]{1,16}) is not a valid product")
+_PRODUCT = re.compile(r"(?<![A-Z0-9-])[A-Z0-9]{1,16}-[A-Z0-9]{1,16}(?![A-Z0-9-])", re.IGNORECASE)
+
+_CERTAIN = re.compile(r"not a valid product|delisted", re.IGNORECASE)
+"""Words of a refusal that is about the product; any others may be about the moment."""
 
 
 class Kind(StrEnum):
@@ -45,12 +55,27 @@ class Kind(StrEnum):
     ANSWER = "answer"
     """The confirmation of a subscription."""
     REFUSAL = "refusal"
-    """The refusal of a product."""
+    """The refusal of a subscription."""
     UNWANTED = "unwanted"
     """A tick of a product that is not, or no longer, asked for."""
     MISSHAPEN = "misshapen"
     OTHER = "other"
     """Of a type that is not known."""
+
+
+@frozen
+class Verdict:
+    """What follows from an error, or from no answer.
+
+    Args:
+        refused: products that are not asked for any more, for a while.
+        doubted: products of which any may be refused: each is now asked for alone.
+        reason: in the exchange's words, one line.
+    """
+
+    refused: tuple[str, ...] = ()
+    doubted: tuple[str, ...] = ()
+    reason: str = ""
 
 
 @frozen
@@ -62,7 +87,8 @@ class Heard:
         product: of a tick to be relayed.
         data: of that tick: the exchange's own JSON object.
         gap: what was noticed of the product's order.
-        note: for the log: which product is refused and why, or what is misshapen.
+        note: for the log: what is misshapen.
+        verdict: what follows for the products that are asked for.
     """
 
     kind: Kind
@@ -70,25 +96,7 @@ class Heard:
     data: bytes = b""
     gap: Gap | None = None
     note: str = ""
-
-
-@define
-class Refusals:
-    """Products that the exchange does not know; outlives a connection."""
-
-    _until: dict[str, float] = field(factory=dict)
-
-    def add(self, product: str, now: float) -> None:
-        """Note a refusal."""
-        self._until[product] = now + REFUSED_FOR
-
-    def __contains__(self, product: str) -> bool:
-        return product in self._until
-
-    def choose(self, candidates: Iterable[str], limit: int, now: float) -> list[str]:
-        """Return the first of the candidates that are not refused."""
-        chosen = [product for product in candidates if self._until.get(product, -math.inf) <= now]
-        return chosen[:limit]
+    verdict: Verdict | None = None
 
 
 class Conversation:
@@ -113,7 +121,11 @@ class Conversation:
         self._limit = limit
         self._refusals = refusals
         self._asked: list[str] = []
-        self._confirmed: frozenset[str] = frozenset()
+        self._ever_asked: set[str] = set()
+        self._answered = False
+        self._confirmed: set[str] = set()
+        self._overdue = math.inf  # by then what was asked for is confirmed, or refused
+        self._look = math.inf  # by then time alone has changed something
         self._gaps = Gaps()
         self._misshapen = 0
         self._adjust(now)
@@ -135,15 +147,38 @@ class Conversation:
         Raises:
             FeedError: the connection is of no use any more.
         """
+        heard = self._hear(text, now)
+        if now < self._look:
+            return heard
+        late = self._unconfirmed() if now >= self._overdue else []
+        if not late:
+            self._adjust(now)
+            return heard
+        verdict = self._doubt(late, f"no answer within {ANSWER_SECONDS:g} s", now)
+        return evolve(heard, verdict=heard.verdict or verdict)
+
+    def silence(self, now: float) -> None:
+        """Note that nothing came for so long that the connection is given up.
+
+        Where the exchange had answered, it may have none of what it did not confirm: so the next connection
+        does not ask for just the same.
+        """
+        waiting = self._unconfirmed() if self._answered else []
+        self._refusals.suspect(waiting)
+        if len(waiting) == 1:
+            self._refusals.add(waiting[0], now, certain=False)
+
+    def _hear(self, text: str, now: float) -> Heard:
         try:
             message = read_message(text)
             if message is None:
                 return Heard(Kind.OTHER)
             if message.type == "ticker":
-                return self._tick(message, text)
+                return self._tick(message, text, now)
             if message.type == "heartbeat":
-                gap = self._gaps.heartbeat(message.product_id or "", message.last_trade_id)
-                return Heard(Kind.HEARTBEAT, gap=gap)
+                product = message.product_id or ""
+                self._confirm(product, now)
+                return Heard(Kind.HEARTBEAT, gap=self._gaps.heartbeat(product, message.last_trade_id))
         except MisshapenError as error:
             self._misshapen += 1
             if self._misshapen >= MISSHAPEN_LIMIT:
@@ -153,46 +188,102 @@ class Conversation:
         if message.type == "error":
             return self._error(message, now)
         channels = message.channels or []
-        self._confirmed = frozenset(p for c in channels if c.name == "ticker" for p in c.product_ids)
+        self._answer({p for c in channels if c.name == "ticker" for p in c.product_ids}, now)
         return Heard(Kind.ANSWER)
 
-    def _tick(self, message: FeedMessage, text: str) -> Heard:
+    def _tick(self, message: FeedMessage, text: str, now: float) -> Heard:
         product, data = read_tick(message, text)
         if product not in self._asked:
             return Heard(Kind.UNWANTED)
+        self._confirm(product, now)
         self._misshapen = 0
         return Heard(Kind.TICK, product, data, self._gaps.tick(product, message.sequence, message.trade_id))
 
-    def _error(self, message: FeedMessage, now: float) -> Heard:
-        words = f"{message.message or ''}: {message.reason or ''}".strip(": ")
-        found = _NOT_VALID.search(words)
-        product = found.group(1) if found else ""
-        if product in self._asked:
-            # The whole request was refused with it, so what is not confirmed yet is asked for again.
-            self._refusals.add(product, now)
-            self._asked = [p for p in self._asked if p != product and p in self._confirmed]
-            self._gaps.forget(product)
+    def _answer(self, listed: set[str], now: float) -> None:
+        """Take over what the exchange says that it sends."""
+        self._answered, self._confirmed = True, listed
+        for product in self._asked:
+            if product in listed:
+                self._refusals.clear(product)
+        if self._overdue == math.inf and self._unconfirmed():  # what it sent before is not listed any more
+            self._overdue = now + ANSWER_SECONDS
+        self._adjust(now)
+
+    def _confirm(self, product: str, now: float) -> None:
+        """Note that the exchange sends of a product."""
+        if product not in self._confirmed and product in self._asked:
+            self._confirmed.add(product)
+            self._refusals.clear(product)
             self._adjust(now)
-        elif product not in self._refusals:  # of two requests that named it, the second is refused, too
-            raise FeedError(f"{TITLE} refuses: {_plain(words) or 'without a reason'}")
-        return Heard(Kind.REFUSAL, note=product)
+
+    def _unconfirmed(self) -> list[str]:
+        return [product for product in self._asked if product not in self._confirmed]
+
+    def _error(self, message: FeedMessage, now: float) -> Heard:
+        words = one_line(f"{message.message or ''}: {message.reason or ''}".strip(": "), 200) or ""
+        named = {name.upper() for name in _PRODUCT.findall(words)} & self._ever_asked
+        waiting = self._unconfirmed()
+        blamed = named - self._confirmed
+        if blamed:
+            fresh = [
+                product for product in sorted(blamed) if product in waiting or product not in self._refusals
+            ]
+            if not fresh:  # of two requests that named it, the second is refused, too
+                return Heard(Kind.REFUSAL)
+            if len(waiting) < 2 or not blamed.issuperset(waiting):  # else it does not say which of them
+                certain = _CERTAIN.search(words) is not None
+                return Heard(Kind.REFUSAL, verdict=self._refuse(fresh, words, now, certain=certain))
+        elif named or not waiting:
+            raise FeedError(f"{TITLE} refuses: {words or 'without a reason'}")
+        return Heard(Kind.REFUSAL, verdict=self._doubt(waiting, words, now))
+
+    def _doubt(self, waiting: list[str], reason: str, now: float) -> Verdict:
+        """Take it that one of these is refused, and find out which."""
+        if len(waiting) == 1:
+            return self._refuse(waiting, reason, now, certain=False)
+        self._refusals.suspect(waiting)
+        self._begin_again(now)
+        return Verdict(doubted=tuple(waiting), reason=reason)
+
+    def _refuse(self, products: list[str], reason: str, now: float, *, certain: bool) -> Verdict:
+        """Do without these."""
+        for product in products:
+            self._refusals.add(product, now, certain=certain)
+            self._gaps.forget(product)
+        self._begin_again(now)
+        return Verdict(refused=tuple(products), reason=reason)
+
+    def _begin_again(self, now: float) -> None:
+        """Ask again for all that is not confirmed: the whole request may have been refused."""
+        self._asked = [product for product in self._asked if product in self._confirmed]
+        self._adjust(now)
 
     def _adjust(self, now: float) -> None:
         """Ask for what is wanted and was not asked for, and give up what is not wanted any more."""
-        wanted = self._refusals.choose(self._candidates, self._limit, now)
+        wanted = self._refusals.choose(self._candidates, self._limit, now) or self._asked
         if not wanted:
+            self._refusals.forget_guesses()  # what holds for all is not about a product
             raise FeedError(f"{TITLE} knows none of the products that are asked for")
         gone = [product for product in self._asked if product not in wanted]
-        new = [product for product in wanted if product not in self._asked]
+        asked = [product for product in wanted if product in self._asked]
+        new = self._next_request([product for product in wanted if product not in asked], asked)
         if gone:
             self.outbox.append(unsubscribe(gone))
         if new:
             self.outbox.append(subscribe(new))
+            self._overdue = now + ANSWER_SECONDS
         for product in gone:
             self._gaps.forget(product)
-        self._asked = wanted
+        self._confirmed.difference_update(gone)
+        self._ever_asked.update(new)
+        self._asked = [product for product in wanted if product in asked or product in new]
+        if not self._unconfirmed():
+            self._overdue = math.inf
+        self._look = min(self._overdue, self._refusals.next_end(self._candidates, now))
 
-
-def _plain(text: str) -> str:
-    """Return a text of the exchange's as one line, without control characters, cut at 200."""
-    return "".join(sign for sign in " ".join(text.split()) if sign.isprintable())[:200]
+    def _next_request(self, missing: list[str], asked: list[str]) -> list[str]:
+        """Return which of the missing products to ask for now: a suspect alone, and when all is answered."""
+        clean = [product for product in missing if not self._refusals.suspected(product)]
+        if clean or not self._confirmed.issuperset(asked):
+            return clean
+        return missing[:1]

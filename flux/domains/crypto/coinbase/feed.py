@@ -11,10 +11,11 @@ import trio
 from attrs import field, frozen
 from prometheus_client import Counter
 
-from flux.domains.crypto.coinbase.conversation import Conversation, Heard, Kind, Refusals
+from flux.domains.crypto.coinbase.conversation import Conversation, Heard, Kind
 from flux.domains.crypto.coinbase.feed_socket import FeedSocket
 from flux.domains.crypto.coinbase.gaps import Gap, Wholeness
 from flux.domains.crypto.coinbase.messages import TITLE, FeedError
+from flux.domains.crypto.coinbase.refusals import Refusals
 from flux.domains.crypto.contract import NAME
 from flux.domains.crypto.products import Products
 from flux.domains.sources.board import Board
@@ -28,7 +29,7 @@ URL = "wss://ws-feed.exchange.coinbase.com"
 
 MESSAGES = Counter(
     "flux_feed_messages",
-    "Messages of a real feed: tick, heartbeat, answer, unwanted, misshapen, other",
+    "Messages of a real feed: tick, heartbeat, answer, refusal, unwanted, misshapen, other",
     ["source", "kind"],
     registry=REGISTRY,
 )
@@ -91,6 +92,9 @@ class CoinbaseFeed:
         urls: by source name, another address.
         rng: of the back-off's jitter.
         tls: None is that of the HTTP clients.
+
+    Attributes:
+        reached: False where there was no way to the exchange when the last connection failed.
     """
 
     def __init__(
@@ -116,6 +120,7 @@ class CoinbaseFeed:
         self._wholeness = Wholeness()
         self._live_since: float | None = None
         self._misshapen = False
+        self.reached = True
         self._messages = {kind: MESSAGES.labels(SOURCE, kind.value) for kind in Kind}
         self._gaps = {gap: GAPS.labels(SOURCE, gap.value) for gap in Gap}
 
@@ -131,6 +136,7 @@ class CoinbaseFeed:
             self._live_since, self._misshapen = None, False
             failure = await self._connect()
             LOST.labels(SOURCE).inc()
+            self.reached = failure.reached
             self._listener.down(str(failure))
             self._health.failed(str(failure))
             ran_for = 0.0 if self._live_since is None else trio.current_time() - self._live_since
@@ -172,6 +178,7 @@ class CoinbaseFeed:
                 self._note(heard, now)
                 if heard.data:
                     await self._listener.tick(heard.product, heard.data)
+        conversation.silence(trio.current_time())
 
     async def _write(self, socket: FeedSocket, conversation: Conversation, bell: "_Bell") -> None:
         """Send what the conversation has to say, no faster than the feed allows."""
@@ -204,11 +211,15 @@ class CoinbaseFeed:
                 log.info("no ticks of the feed get lost any more", source=SOURCE)
             self._live_since = now if self._live_since is None else self._live_since
             self._health.answered()
-        elif heard.kind is Kind.REFUSAL:
-            log.info("product is not known to the exchange", source=SOURCE, product=heard.note)
         elif heard.kind is Kind.MISSHAPEN and not self._misshapen:
             self._misshapen = True
             log.warning("feed sent a message that is not as documented", source=SOURCE, reason=heard.note)
+        if (verdict := heard.verdict) is not None:
+            if verdict.refused:
+                event, products = "products are refused by the exchange", verdict.refused
+            else:
+                event, products = "one of the products is refused, each is asked for alone", verdict.doubted
+            log.info(event, source=SOURCE, products=products, reason=verdict.reason)
 
 
 class _Bell:

@@ -6,12 +6,12 @@ from contextlib import suppress
 from typing import Any, Self, cast
 from urllib.parse import SplitResult, urlsplit
 
-import httpx
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, wrap_client_stream
 
 import flux
 from flux.domains.crypto.coinbase.messages import TITLE, FeedError
+from flux.domains.sources.authorities import authorities
 
 CONNECT_SECONDS = 10.0
 """For the name, TCP, TLS and the handshake together."""
@@ -20,7 +20,7 @@ CLOSE_SECONDS = 0.5
 """For the closing handshake, when Flux stops."""
 
 MESSAGE_LIMIT = 1 << 16
-"""Bytes of a message; ticks have about 500, and the confirmation of 42 products 2,000."""
+"""Bytes of a message; ticks have about 500, and the confirmation of 41 products 2,000."""
 
 QUEUE = 64
 """Messages that trio-websocket may hold; its default of one costs a task switch for each."""
@@ -78,7 +78,7 @@ class FeedSocket:
         """
         with trio.move_on_after(CONNECT_SECONDS):
             return await cls._open(nursery, urlsplit(url), tls)
-        raise FeedError(f"{TITLE} did not take the connection within {CONNECT_SECONDS:g} s")
+        raise FeedError(f"{TITLE} did not take the connection within {CONNECT_SECONDS:g} s", reached=False)
 
     @classmethod
     async def _open(cls, nursery: trio.Nursery, url: SplitResult, tls: ssl.SSLContext | None) -> Self:
@@ -86,7 +86,7 @@ class FeedSocket:
         try:
             stream: trio.abc.Stream = await trio.open_tcp_stream(host, url.port or (443 if secure else 80))
         except (OSError, UnicodeError):  # of a name that cannot be one
-            raise FeedError(f"{TITLE} cannot be reached") from None
+            raise FeedError(f"{TITLE} cannot be reached", reached=False) from None
         reader = _Reader(nursery)
         try:
             if secure:
@@ -139,9 +139,8 @@ class FeedSocket:
 
 
 def _authorities() -> ssl.SSLContext:
-    """Return the TLS context that the HTTP clients use, too; it obeys SSL_CERT_FILE and SSL_CERT_DIR."""
     try:
-        return httpx.create_ssl_context()
+        return authorities()
     except (OSError, ValueError) as error:
         what = f"the certificates that the environment names are of no use ({type(error).__name__})"
         raise FeedError(f"{TITLE} cannot be asked: {what}") from None
@@ -154,8 +153,8 @@ async def _shake_hands(stream: trio.SSLStream[Any]) -> None:
         cause = error.__cause__
         if isinstance(cause, ssl.SSLCertVerificationError):
             why = cause.verify_message.partition(",")[0]  # behind it come names and addresses
-            raise FeedError(f"the certificate of {TITLE} is not valid: {why}") from None
-        raise FeedError(f"no TLS connection to {TITLE}") from None
+            raise FeedError(f"the certificate of {TITLE} is not valid: {why}", reached=False) from None
+        raise FeedError(f"no TLS connection to {TITLE}", reached=False) from None
 
 
 async def _upgrade(reader: _Reader, url: SplitResult, stream: trio.abc.Stream) -> Any:

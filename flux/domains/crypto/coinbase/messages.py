@@ -27,7 +27,15 @@ KNOWN_TYPES = frozenset({"ticker", "heartbeat", "subscriptions", "error"})
 
 
 class FeedError(BrokenError):
-    """The connection to the feed is of no use any more; the text is fit for people, without addresses."""
+    """The connection to the feed is of no use any more; the text is fit for people, without addresses.
+
+    Attributes:
+        reached: whether it may have been the exchange that failed; False where there was no way to it.
+    """
+
+    def __init__(self, message: str, *, reached: bool = True) -> None:
+        super().__init__(message)
+        self.reached = reached
 
 
 class MisshapenError(Exception):

@@ -92,7 +92,7 @@ async def round_is_over(program: Program, number: int) -> None:
 async def test_real_data_takes_over_when_the_world_is_back(
     world: FakeWorld, start: Start, driver: Driver
 ) -> None:
-    """Without a restart; simulated and real ticks of a product do not take turns; the log has a line for each change."""
+    """Without a restart; a product's simulated and real ticks do not take turns; each change is a line."""
     world.ill(status(503))
     program = start("--providers", "auto", jump=1_000, **world.settings, **SETTINGS)
     client = await driver.open(program.url, transports=["websocket"])

@@ -1,5 +1,6 @@
 """A broker that is away, comes back, stalls or loses power: bounded errors, one log line, and healing."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from flux.messages import Record
 from flux.transport.kafka import admin as admin_module
 from flux.transport.kafka import consumer as consumer_module
 from flux.transport.kafka.bus import Topic
+from flux.transport.kafka.config import KafkaConfig
 from flux.transport.kafka.confluent import ConfluentBus
 from flux.transport.kafka.embedded import EmbeddedBroker
 
@@ -405,3 +407,18 @@ async def test_a_frozen_broker_is_noticed_and_its_thaw_too(own_kafka: ApacheKafk
             await bus.wait_connected()
             await bus.client(PRODUCER).publish(record(topic, "after"))
             nursery.cancel_scope.cancel()
+
+
+async def test_a_question_that_was_given_up_says_nothing_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its thread ends by its own time-out; what the library logs until then is of no use to anyone."""
+    monkeypatch.setattr(admin_module, "ANSWER_SECONDS", 1.0)
+    with structlog.testing.capture_logs() as lines:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            admin = admin_module.Admin(KafkaConfig(f"127.0.0.1:{silent.getsockname()[1]}"))
+            with trio.move_on_after(0.2):
+                await admin.list_topics([Topic("t", producer=PRODUCER, consumer=CONSUMER)])
+        assert lines == []
+        await trio.sleep(1.2)  # nobody listens there now; librdkafka tells it when the thread ends
+        assert lines == []

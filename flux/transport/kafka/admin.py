@@ -16,7 +16,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from flux.errors import BrokenError
 from flux.transport.kafka.bus import Topic
-from flux.transport.kafka.config import KafkaConfig
+from flux.transport.kafka.config import KafkaConfig, LibraryLog
 
 log = structlog.get_logger("flux.kafka")
 
@@ -101,16 +101,21 @@ class Admin:
         """
         return await self._in_thread(partial(self._since, topic, milliseconds))
 
-    async def _in_thread(self, call: Callable[[], Result]) -> Result:
+    async def _in_thread(self, call: Callable[[LibraryLog], Result]) -> Result:
+        library_log = LibraryLog()
         try:
-            return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
+            return await anyio.to_thread.run_sync(
+                call, library_log, abandon_on_cancel=True, limiter=self._limiter
+            )
         except KafkaException as error:
             raise BrokenError(f"kafka: {error.args[0].str()}") from error
+        finally:
+            library_log.ended = True
 
     # From here on: in a thread.
 
-    def _create(self, topics: list[Topic]) -> list[str]:
-        client = AdminClient(self._config.common())
+    def _create(self, topics: list[Topic], library_log: LibraryLog) -> list[str]:
+        client = AdminClient(self._config.common() | {"logger": library_log})
         wanted = [
             NewTopic(
                 topic.name,
@@ -140,12 +145,16 @@ class Admin:
             log.info("topics created", topics=created)
         return created
 
-    def _list(self, names: list[str]) -> dict[str, TopicInfo]:
-        consumer = Consumer(self._config.consumer(f"{self._config.client_id}.look"))
+    def _list(self, names: list[str], library_log: LibraryLog) -> dict[str, TopicInfo]:
+        consumer = self._consumer(library_log)
         try:
             return {name: self._look(consumer, name) for name in names}
         finally:
             consumer.close()
+
+    def _consumer(self, library_log: LibraryLog) -> Consumer:
+        settings = self._config.consumer(f"{self._config.client_id}.look")
+        return Consumer(settings | {"logger": library_log})
 
     def _look(self, consumer: Consumer, name: str) -> TopicInfo:
         metadata = consumer.list_topics(name, timeout=ANSWER_SECONDS).topics[name]
@@ -157,8 +166,8 @@ class Admin:
             partitions.append(PartitionInfo(number, low, high))
         return TopicInfo(name, tuple(partitions))
 
-    def _since(self, name: str, milliseconds: int) -> int:
-        consumer = Consumer(self._config.consumer(f"{self._config.client_id}.look"))
+    def _since(self, name: str, milliseconds: int, library_log: LibraryLog) -> int:
+        consumer = self._consumer(library_log)
         try:
             filled = [info for info in self._look(consumer, name).partitions if info.high > info.low]
             firsts = self._offsets_at(consumer, name, filled, 0)

@@ -3,7 +3,6 @@
 import contextvars
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import structlog
@@ -17,27 +16,6 @@ from flux.transport.readers import AVAILABLE, Readers
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="needs epoll")
 
 Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    """Two connected sockets, not blocking."""
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    theirs.setblocking(False)
-    yield ours, theirs
-    ours.close()
-    theirs.close()
-
-
-@pytest.fixture
-async def readers() -> AsyncIterator[Readers]:
-    """Readers that run."""
-    async with trio.open_nursery() as nursery:
-        made = Readers()
-        await nursery.start(made.run)
-        yield made
-        nursery.cancel_scope.cancel()
 
 
 def whole(data: bytes) -> bytes:

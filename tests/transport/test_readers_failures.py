@@ -6,7 +6,7 @@ import select
 import socket
 import struct
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import pytest
@@ -21,27 +21,6 @@ from flux.transport.readers import AVAILABLE, Readers, read_alone
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="needs epoll")
 
 Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    """Two connected sockets, not blocking."""
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    theirs.setblocking(False)
-    yield ours, theirs
-    ours.close()
-    theirs.close()
-
-
-@pytest.fixture
-async def readers() -> AsyncIterator[Readers]:
-    """Readers that run."""
-    async with trio.open_nursery() as nursery:
-        made = Readers()
-        await nursery.start(made.run)
-        yield made
-        nursery.cancel_scope.cancel()
 
 
 class Owner:

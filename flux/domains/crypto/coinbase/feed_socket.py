@@ -1,7 +1,6 @@
 """A WebSocket to a feed, by trio-websocket, of which nothing is left open however it ends."""
 
 import ssl
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Self, cast
 from urllib.parse import SplitResult, urlsplit
@@ -12,6 +11,7 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, wrap_client_str
 import flux
 from flux.domains.crypto.coinbase.messages import TITLE, FeedError
 from flux.domains.sources.authorities import authorities
+from flux.transport.websocket_reader import QUEUE, WebSocketReader
 
 CONNECT_SECONDS = 10.0
 """For the name, TCP, TLS and the handshake together."""
@@ -22,44 +22,11 @@ CLOSE_SECONDS = 0.5
 MESSAGE_LIMIT = 1 << 16
 """Bytes of a message; ticks have about 500, and the confirmation of 41 products 2,000."""
 
-QUEUE = 64
-"""Messages that trio-websocket may hold; its default of one costs a task switch for each."""
-
-
-class _Reader:
-    """Stands in for the nursery of trio-websocket's reader: keeps its error, and says when it is over.
-
-    The reader of a refused handshake raises into its nursery, and that of one which breaks off ends without
-    waking whoever waits for it. It is shielded, since a closing handshake needs it also when all is
-    cancelled; so `stop` must be called in the end.
-    """
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
-        self._scope = trio.CancelScope(shield=True)
-        self.over = trio.Event()
-        self.error: Exception | None = None
-
-    def start_soon(self, reader: Callable[[], Awaitable[None]]) -> None:
-        self._nursery.start_soon(self._run, reader)
-
-    async def _run(self, reader: Callable[[], Awaitable[None]]) -> None:
-        try:
-            with self._scope:
-                await reader()
-        except Exception as error:  # noqa: BLE001 - whoever opens or receives tells it
-            self.error = error
-        finally:
-            self.over.set()
-
-    def stop(self) -> None:
-        self._scope.cancel()
-
 
 class FeedSocket:
     """An open WebSocket; make one with `open`, and `close` it in ``finally``."""
 
-    def __init__(self, connection: Any, stream: trio.abc.Stream, reader: _Reader) -> None:
+    def __init__(self, connection: Any, stream: trio.abc.Stream, reader: WebSocketReader) -> None:
         self._connection = connection
         self._stream = stream
         self._reader = reader
@@ -87,7 +54,7 @@ class FeedSocket:
             stream: trio.abc.Stream = await trio.open_tcp_stream(host, url.port or (443 if secure else 80))
         except (OSError, UnicodeError):  # of a name that cannot be one
             raise FeedError(f"{TITLE} cannot be reached", reached=False) from None
-        reader = _Reader(nursery)
+        reader = WebSocketReader(nursery)
         try:
             if secure:
                 stream = trio.SSLStream(
@@ -157,7 +124,7 @@ async def _shake_hands(stream: trio.SSLStream[Any]) -> None:
         raise FeedError(f"no TLS connection to {TITLE}", reached=False) from None
 
 
-async def _upgrade(reader: _Reader, url: SplitResult, stream: trio.abc.Stream) -> Any:
+async def _upgrade(reader: WebSocketReader, url: SplitResult, stream: trio.abc.Stream) -> Any:
     """Return the WebSocket connection over a stream."""
     connection: Any = None
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")

@@ -15,14 +15,13 @@ from flux.transport.engine_io.codec import Outgoing, Packet, decode_text
 from flux.transport.socket_io.client.errors import ConnectError
 from flux.transport.socket_io.client.transport import Target, TransportError, decode_hello, refusal
 from flux.transport.socket_io.types import DisconnectReason
+from flux.transport.websocket_reader import QUEUE, WebSocketReader
 
 log = structlog.get_logger("flux.socket_io.client")
 
 OpenStream = Callable[[str, int], Awaitable[trio.abc.Stream]]
 """Opens a TCP connection, or what stands for one, to a host and port."""
 
-QUEUE = 64
-"""Messages that trio-websocket may hold; its default of one costs a task switch for each."""
 _OUR_FAULT_CODES = frozenset((1002, 1007, 1009))
 
 
@@ -31,43 +30,13 @@ async def open_tcp(host: str, port: int) -> trio.abc.Stream:
     return await trio.open_tcp_stream(host, port)
 
 
-class _Reader:
-    """Stands in for the nursery of trio-websocket's reader: keeps its error, and says when it is over.
-
-    The reader of a refused connection raises into its nursery, and that of a handshake which breaks off ends
-    without waking whoever waits for the handshake. It is shielded, because a closing handshake needs it also
-    when all is cancelled; so `stop` must be called in the end.
-    """
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
-        self._scope = trio.CancelScope(shield=True)
-        self.over = trio.Event()
-        self.error: Exception | None = None
-
-    def start_soon(self, reader: Callable[[], Awaitable[None]]) -> None:
-        self._nursery.start_soon(self._run, reader)
-
-    async def _run(self, reader: Callable[[], Awaitable[None]]) -> None:
-        try:
-            with self._scope:
-                await reader()
-        except Exception as error:  # noqa: BLE001 - `open_websocket` tells it
-            self.error = error
-        finally:
-            self.over.set()
-
-    def stop(self) -> None:
-        self._scope.cancel()
-
-
 class WebSocket:
     """An open WebSocket; see `Transport`."""
 
     name = "websocket"
     batch_bytes = 0
 
-    def __init__(self, connection: Any, stream: trio.abc.Stream, reader: _Reader) -> None:
+    def __init__(self, connection: Any, stream: trio.abc.Stream, reader: WebSocketReader) -> None:
         self._connection = connection
         self._stream = stream
         self._reader = reader
@@ -139,7 +108,7 @@ async def open_websocket(
         stream = await opener(target.host, target.port)
     except OSError as error:
         raise ConnectError(f"cannot connect to {target.authority}: {error}") from error
-    reader = _Reader(nursery)
+    reader = WebSocketReader(nursery)
     try:
         if target.secure:
             stream = await _secured(stream, target.host, ssl_context)
@@ -165,7 +134,7 @@ async def _secured(stream: trio.abc.Stream, host: str, context: ssl.SSLContext |
 
 
 async def _handshake(
-    reader: _Reader, target: Target, stream: trio.abc.Stream, limit: int, sid: str | None
+    reader: WebSocketReader, target: Target, stream: trio.abc.Stream, limit: int, sid: str | None
 ) -> Any:
     connection: Any = None
     headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in target.headers]

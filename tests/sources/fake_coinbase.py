@@ -12,7 +12,6 @@ Messages have the names and types of https://docs.cdp.coinbase.com/exchange/webs
 import json
 import socket
 import struct
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -21,6 +20,7 @@ from typing import Any, Literal
 
 import trio
 from attrs import define, field
+from own_thread import serving_in_thread
 from ports import free_port  # from tests/machine
 from trio_websocket import ConnectionClosed, wrap_server_stream
 
@@ -272,21 +272,5 @@ def coinbase_in_thread(**options: Any) -> Iterator[FakeCoinbase]:
     From the test's thread only its plain attributes may be used.
     """
     exchange = FakeCoinbase(**options)
-    ready, stop = threading.Event(), threading.Event()
-
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(exchange.run)
-            ready.set()
-            while not stop.is_set():  # noqa: ASYNC110 - set by another thread
-                await trio.sleep(0.05)
-            nursery.cancel_scope.cancel()
-
-    thread = threading.Thread(target=trio.run, args=(main,), name="fake-coinbase", daemon=True)
-    thread.start()
-    try:
-        assert ready.wait(10)
+    with serving_in_thread(exchange.run, "fake-coinbase"):
         yield exchange
-    finally:
-        stop.set()
-        thread.join(10)

@@ -15,7 +15,6 @@ import json
 import socket
 import ssl
 import struct
-import threading
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -25,6 +24,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import trio
 from attrs import define, evolve, field, frozen
+from own_thread import serving_in_thread
 from ports import free_port  # from tests/machine
 
 HOST = "127.0.0.1"
@@ -292,21 +292,5 @@ async def open_site(tls: ssl.SSLContext | None = None) -> AsyncIterator[FakeSite
 def site_in_thread(tls: ssl.SSLContext | None = None) -> Iterator[FakeSite]:
     """Serve a site in a thread of its own, until the block ends; `FakeSite.away` is not for it."""
     site = FakeSite(tls=tls)
-    ready, stop = threading.Event(), threading.Event()
-
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(site.run)
-            ready.set()
-            while not stop.is_set():  # noqa: ASYNC110 - set by another thread
-                await trio.sleep(0.05)
-            nursery.cancel_scope.cancel()
-
-    thread = threading.Thread(target=trio.run, args=(main,), name="fake-site", daemon=True)
-    thread.start()
-    try:
-        assert ready.wait(10)
+    with serving_in_thread(site.run, "fake-site"):
         yield site
-    finally:
-        stop.set()
-        thread.join(10)

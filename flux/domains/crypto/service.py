@@ -1,5 +1,6 @@
 """The crypto service: refreshes in, snapshots out, and the ticker beside them."""
 
+from flux.domains.choosing import choose
 from flux.domains.commands import Route
 from flux.domains.crypto.coinbase.feed import SOURCE
 from flux.domains.crypto.contract import NAME, REJECTED, TopCoins
@@ -14,7 +15,6 @@ from flux.domains.crypto.ticker import SimulatedTicker
 from flux.domains.crypto.views import COINS_REFRESH, MOVERS_REFRESH
 from flux.domains.domain import ServiceContext
 from flux.domains.providers import Mode
-from flux.domains.sources import Choice, Real
 from flux.domains.worker import CommandWorker
 from flux.nurseries.service import Service
 from flux.nurseries.together import together
@@ -22,12 +22,9 @@ from flux.nurseries.together import together
 
 def crypto_service(context: ServiceContext) -> Service:
     """Return the service; ready once it has subscribed to its commands."""
-    providers = context.providers
     simulated = SimulatedCrypto(context.simulation, now=context.now)
-    found: Real[CryptoProvider] = Real(provider=None)
-    if providers.mode_of(NAME) is not Mode.SIMULATED:
-        found = real(providers, context.board, context.now)
-    choice: Choice[CryptoProvider] = Choice(NAME, providers, real=found.provider, simulated=simulated)
+    snapshots: CryptoProvider = simulated
+    choice, found = choose(NAME, context, real, snapshots)
     products = Products()
 
     async def top_coins(provider: CryptoProvider) -> TopCoins:

@@ -1,10 +1,10 @@
 """The weather service: a location in, the weather there out."""
 
+from flux.domains.choosing import choose
 from flux.domains.commands import Query, Route
 from flux.domains.domain import ServiceContext
 from flux.domains.location import city_key, parse_location
-from flux.domains.providers import Mode
-from flux.domains.sources import Choice, Real
+from flux.domains.sources import Choice
 from flux.domains.weather.contract import NAME, REJECTED
 from flux.domains.weather.provider import WeatherProvider
 from flux.domains.weather.real import real
@@ -18,19 +18,10 @@ from flux.nurseries.together import together
 
 def weather_service(context: ServiceContext) -> Service:
     """Return the service; ready once its sources run and it has subscribed to its commands."""
-    chosen: Real[WeatherProvider] = Real(provider=None)
-    if context.providers.mode_of(NAME) is not Mode.SIMULATED:
-        chosen = real(context.providers, context.board, context.now)
-    choice: Choice[WeatherProvider] = Choice(
-        NAME,
-        context.providers,
-        real=chosen.provider,
-        simulated=SimulatedWeather(context.simulation, now=context.now),
-        missing=chosen.missing,
-        source=chosen.source,
-    )
+    simulated: WeatherProvider = SimulatedWeather(context.simulation, now=context.now)
+    choice, found = choose(NAME, context, real, simulated)
     worker = CommandWorker(context, rejected=REJECTED, routes=[weather_route(choice)])
-    return together(*chosen.services, worker.run)
+    return together(*found.services, worker.run)
 
 
 def weather_route(choice: Choice[WeatherProvider]) -> Route:

@@ -2,16 +2,16 @@
 
 import ssl
 from contextlib import suppress
-from typing import Any, Self, cast
+from typing import Any, Self
 from urllib.parse import SplitResult, urlsplit
 
 import trio
-from trio_websocket import ConnectionClosed, ConnectionRejected, wrap_client_stream
+from trio_websocket import ConnectionClosed, ConnectionRejected
 
 import flux
 from flux.domains.crypto.coinbase.messages import TITLE, FeedError
 from flux.domains.sources.authorities import authorities
-from flux.transport.websocket_reader import QUEUE, WebSocketReader
+from flux.transport.websocket_reader import WebSocketReader, shake_hands
 
 CONNECT_SECONDS = 10.0
 """For the name, TCP, TLS and the handshake together."""
@@ -60,7 +60,7 @@ class FeedSocket:
                 stream = trio.SSLStream(
                     stream, tls or _authorities(), server_hostname=host, https_compatible=True
                 )
-                await _shake_hands(stream)
+                await _secure(stream)
             return cls(await _upgrade(reader, url, stream), stream, reader)
         except BaseException:
             reader.stop()
@@ -113,7 +113,7 @@ def _authorities() -> ssl.SSLContext:
         raise FeedError(f"{TITLE} cannot be asked: {what}") from None
 
 
-async def _shake_hands(stream: trio.SSLStream[Any]) -> None:
+async def _secure(stream: trio.SSLStream[Any]) -> None:
     try:
         await stream.do_handshake()
     except trio.BrokenResourceError as error:
@@ -126,26 +126,9 @@ async def _shake_hands(stream: trio.SSLStream[Any]) -> None:
 
 async def _upgrade(reader: WebSocketReader, url: SplitResult, stream: trio.abc.Stream) -> Any:
     """Return the WebSocket connection over a stream."""
-    connection: Any = None
-    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    async with trio.open_nursery() as race:
-
-        async def watch() -> None:
-            await reader.over.wait()
-            race.cancel_scope.cancel()
-
-        race.start_soon(watch)
-        connection = await wrap_client_stream(
-            cast("trio.Nursery", reader),
-            cast("trio.SocketStream", stream),  # any stream will do
-            url.netloc,
-            target,
-            extra_headers=[(b"user-agent", f"flux/{flux.__version__}".encode())],
-            message_queue_size=QUEUE,
-            max_message_size=MESSAGE_LIMIT,
-            receive_buffer_size=None,
-        )
-        race.cancel_scope.cancel()
+    resource = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    headers = [(b"user-agent", f"flux/{flux.__version__}".encode())]
+    connection = await shake_hands(reader, stream, url.netloc, resource, headers=headers, limit=MESSAGE_LIMIT)
     if connection is not None:
         return connection
     if isinstance(reader.error, ConnectionRejected):

@@ -3,19 +3,19 @@
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 import structlog
 import trio
 from engineio.packet import MESSAGE
-from trio_websocket import ConnectionClosed, ConnectionRejected, wrap_client_stream
+from trio_websocket import ConnectionClosed, ConnectionRejected
 
 from flux.errors import BrokenError
 from flux.transport.engine_io.codec import Outgoing, Packet, decode_text
 from flux.transport.socket_io.client.errors import ConnectError
 from flux.transport.socket_io.client.transport import Target, TransportError, decode_hello, refusal
 from flux.transport.socket_io.types import DisconnectReason
-from flux.transport.websocket_reader import QUEUE, WebSocketReader
+from flux.transport.websocket_reader import WebSocketReader, shake_hands
 
 log = structlog.get_logger("flux.socket_io.client")
 
@@ -136,26 +136,9 @@ async def _secured(stream: trio.abc.Stream, host: str, context: ssl.SSLContext |
 async def _handshake(
     reader: WebSocketReader, target: Target, stream: trio.abc.Stream, limit: int, sid: str | None
 ) -> Any:
-    connection: Any = None
     headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in target.headers]
-    async with trio.open_nursery() as race:
-
-        async def watch() -> None:
-            await reader.over.wait()
-            race.cancel_scope.cancel()
-
-        race.start_soon(watch)
-        connection = await wrap_client_stream(
-            cast("trio.Nursery", reader),
-            cast("trio.SocketStream", stream),  # any stream will do
-            target.authority,
-            target.resource("websocket", sid),
-            extra_headers=headers,
-            message_queue_size=QUEUE,
-            max_message_size=limit,
-            receive_buffer_size=None,
-        )
-        race.cancel_scope.cancel()
+    resource = target.resource("websocket", sid)
+    connection = await shake_hands(reader, stream, target.authority, resource, headers=headers, limit=limit)
     if connection is None:
         raise _refused(reader.error)
     return connection

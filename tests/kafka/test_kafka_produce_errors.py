@@ -18,6 +18,7 @@ from flux.messages import Record
 from flux.metrics import REGISTRY
 from flux.nurseries import Supervisor
 from flux.settings import load_settings
+from flux.transport.kafka.broker_watch import BrokerWatch
 from flux.transport.kafka.bus import Client, Topic
 from flux.transport.kafka.config import KafkaConfig
 from flux.transport.kafka.confluent import ConfluentBus
@@ -229,5 +230,5 @@ def test_every_report_is_served_at_the_end_although_the_fatal_error_cuts_polls_s
     reports: Any = CutShort()
     producer = KafkaProducer(KafkaConfig("nowhere:1"), Link())
     producer._fatal = "it failed"
-    producer._serve(reports)
+    producer._serve(reports, BrokerWatch(1))
     assert reports.left == 0

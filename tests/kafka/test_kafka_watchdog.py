@@ -78,10 +78,11 @@ def test_a_partition_whose_records_do_not_come_is_stuck() -> None:
 
 
 def test_a_partition_that_never_said_anything_is_stuck() -> None:
-    """Even an empty one tells its end."""
+    """Even an empty one tells its end, and soon."""
     watch, consumer = LagWatch(), Silent({ONE: 0})
-    with pytest.raises(StuckError):
-        look(watch, consumer, 100, 80, {})
+    look(watch, consumer, 100, 10, {})
+    with pytest.raises(StuckError, match="reading never began"):
+        look(watch, consumer, 110, 10, {})
 
 
 @pytest.mark.parametrize("reached", [5, 7])
@@ -128,6 +129,7 @@ def test_a_broker_that_does_not_answer_is_no_reason() -> None:
 def test_a_consumer_that_had_to_wait_is_excused() -> None:
     """A reader that stands still is back-pressure."""
     watch, consumer = LagWatch(), Silent({ONE: 5})
+    watch.reached(ONE, 3)
     for begin in range(100, 1000, 50):
         look(watch, consumer, begin, 50, {})
         watch.excuse()
@@ -140,7 +142,18 @@ def test_a_partition_that_left_is_forgotten() -> None:
     look(watch, consumer, 100, 10, {})
     look(watch, Silent({}), 110, 10, {})
     with pytest.raises(StuckError):
-        look(watch, consumer, 120, 80, {})
+        look(watch, consumer, 120, 20, {})
+
+
+def test_a_partition_that_was_lost_must_begin_anew() -> None:
+    """Also where it came back between two looks: its end was known, and is told once more."""
+    watch, consumer = LagWatch(), Silent({ONE: 5, OTHER: 5})
+    watch.reached(ONE, 5)
+    watch.reached(OTHER, 5)
+    look(watch, consumer, 100, 100, {})
+    watch.forget(ONE)
+    with pytest.raises(StuckError, match="things/0"):
+        look(watch, consumer, 200, 20, {})
 
 
 async def test_a_thread_without_a_turn_hangs(autojump_clock: trio.testing.MockClock) -> None:
@@ -163,6 +176,7 @@ async def test_a_thread_without_a_turn_hangs(autojump_clock: trio.testing.MockCl
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the bounds be parts of a second."""
     monkeypatch.setattr(watchdog, "BEHIND_SECONDS", 0.5)
+    monkeypatch.setattr(watchdog, "BEGIN_SECONDS", 0.5)
     monkeypatch.setattr(watchdog, "CHECK_SECONDS", 0.02)
     monkeypatch.setattr(watchdog, "HUNG_SECONDS", 0.6)
     monkeypatch.setattr(consumer_module, "CLOSE_SECONDS", 0.3)
@@ -253,6 +267,27 @@ async def test_a_consumer_whose_records_do_not_come_is_broken(
                 await consumer.receive()
             nursery.cancel_scope.cancel()
     assert stuck(group, "records") - before == 1
+
+
+OFFSET_FETCH, NOT_COORDINATOR = 9, 16
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_consumer_that_is_not_told_where_to_begin_is_broken(
+    bus: ConfluentBus, embedded_broker: EmbeddedBroker
+) -> None:
+    """The coordinator answers the question for its offsets with one error, and librdkafka asks no more."""
+    with trio.fail_after(20):
+        async with (
+            trio.open_nursery() as nursery,
+            bus.client(CONSUMER).subscribe([TOPIC.name], group="beginner") as subscription,
+        ):
+            embedded_broker.push_errors(OFFSET_FETCH, [NOT_COORDINATOR])
+            await nursery.start(bus.run)
+            await bus.client(PRODUCER).publish(record(TOPIC, "waiting"))
+            with pytest.raises(BrokenError, match=r"no record of things/. came .* reading never began"):
+                await subscription.receive()
+            nursery.cancel_scope.cancel()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections import Counter as Tally
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -21,6 +22,7 @@ from prometheus_client import Counter
 from flux.errors import BrokenError, ClosedError
 from flux.metrics import REGISTRY
 from flux.transport.kafka import batches
+from flux.transport.kafka.broker_watch import STRANDED, BrokerWatch
 from flux.transport.kafka.config import KafkaConfig, LibraryLog
 from flux.transport.kafka.handover import Arrival, Handover
 from flux.transport.kafka.link import Link
@@ -39,7 +41,8 @@ OPENED = Counter(
 BROKEN = Counter("flux_kafka_consumers_broken", "Consumers that failed.", ["group"], registry=REGISTRY)
 STUCK = Counter(
     "flux_kafka_consumers_stuck",
-    "Consumers given up, as they made no progress: their thread hung, or records did not come.",
+    "Consumers given up, as they made no progress: their thread hung, records did not come, or no broker was"
+    " left to ask.",
     ["group", "cause"],
     registry=REGISTRY,
 )
@@ -53,6 +56,10 @@ STALL_SECONDS = 60.0
 """After so long without credits the partitions are paused and polled, well within the 5 minutes
 (`max.poll.interval.ms`; of a shorter one, after a third of it) after which the group throws a member out.
 Pausing earlier drops the prefetch."""
+
+BROKERLESS_SECONDS = 6.0
+"""After so long without a broker, and without trying one, a consumer is given up; one that is well always
+fetches, or asks for its group or for topics."""
 
 MAX_POLL_SHARE = 1 / 3
 _MAX_POLL_MS = 300_000  # librdkafka's default
@@ -73,6 +80,9 @@ class Plan(ABC):
 
     generation: int = 0
     """How many rebalances have taken partitions away so far."""
+
+    lost: Mapping[TopicPartition, int] = MappingProxyType({})
+    """The last generation that began with a partition's loss, of those that were lost."""
 
     @abstractmethod
     def begin(self, consumer: Consumer) -> None:
@@ -117,6 +127,7 @@ class ConsumerThread:
         interval = int(self._settings.get("max.poll.interval.ms", _MAX_POLL_MS)) / 1000
         self._stall_seconds = min(STALL_SECONDS, interval * MAX_POLL_SHARE)
         self._watch = LagWatch()
+        self._brokers = BrokerWatch.over(self._settings, BROKERLESS_SECONDS)
         self._turns = 0
         self._group = group
         self._plan = plan
@@ -189,7 +200,7 @@ class ConsumerThread:
         except KafkaException as error:
             self._give_up(error.args[0].str())
         except StuckError as error:
-            STUCK.labels(self._group, "records").inc()
+            STUCK.labels(self._group, error.cause).inc()
             self._give_up(str(error))
         except Exception as error:
             # A reader must hear of whatever ended its thread, or it waits for ever.
@@ -229,9 +240,12 @@ class ConsumerThread:
             if first is not None:
                 credit = not self._hand_over([first, *consumer.consume(MAX_BATCH - 1, 0)])
             else:
+                self._forget_lost()
                 self._watch.check(consumer, self._next_offsets, now)
             if self._fatal is not None:
                 raise KafkaException(self._fatal)
+            if self._brokers.stranded:
+                raise StuckError(STRANDED, cause="brokers")
 
     def _stall(self, consumer: Consumer) -> bool:
         """Stay in the group while the reader stands still; return True once it goes on, with a credit."""
@@ -254,10 +268,7 @@ class ConsumerThread:
     def _hand_over(self, messages: list[Message]) -> bool:
         """Put what the messages say into the handover; return whether that took the credit."""
         reached: list[tuple[TopicPartition, int]] = []
-        if self._generation != self._plan.generation:
-            self._generation = self._plan.generation
-            self._next_offsets.clear()
-            self._watch.excuse()
+        self._forget_lost()
         # Never compare a KafkaError with None: it leaves a TypeError set behind the answer.
         if any(map(Message.error, messages)):
             for message in messages:
@@ -281,6 +292,17 @@ class ConsumerThread:
                 Arrival(batch.records, generation=self._plan.generation, reached=tuple(reached))
             )
         return bool(batch.records)
+
+    def _forget_lost(self) -> None:
+        """Note which partitions a rebalance took away in the last calls."""
+        generation = self._plan.generation
+        if self._generation != generation:
+            for partition, since in self._plan.lost.items():
+                if since > self._generation:
+                    self._next_offsets.pop(partition, None)
+                    self._watch.forget(partition)
+            self._generation = generation
+            self._watch.excuse()
 
     def _take_error(self, message: Message, reached: list[tuple[TopicPartition, int]]) -> None:
         """Note the end of a partition, which comes as an error, or an error."""

@@ -17,6 +17,7 @@ from prometheus_client import Counter
 from flux.errors import BrokenError, FluxError, LocalError
 from flux.messages import Record
 from flux.metrics import REGISTRY
+from flux.transport.kafka.broker_watch import STRANDED, BrokerWatch
 from flux.transport.kafka.bus import Position
 from flux.transport.kafka.config import KafkaConfig
 from flux.transport.kafka.link import Link, call_soon
@@ -44,6 +45,10 @@ PROBE_SILENT_SECONDS = 1.0
 ANSWER_SECONDS = 2.0
 RETRY_ANSWER_SECONDS = 0.5
 """How long a probe waits: longer while connected, so that a broker's pause is not taken for its end."""
+
+BROKERLESS_SECONDS = 12.0
+"""After so long without a broker, and without trying one, a producer is given up. An idle one may have no
+connection until the next probe, `PROBE_CONNECTED_SECONDS` at most."""
 
 FLUSH_SECONDS = 5.0
 PURGE_SECONDS = 1.0
@@ -97,6 +102,7 @@ class KafkaProducer:
         if self._producer is not None:
             raise LocalError("this producer runs already")
         settings = self._config.producer()
+        brokers = BrokerWatch.over(settings, BROKERLESS_SECONDS)
         settings["error_cb"] = self._on_error
         try:
             self._producer = Producer(settings)
@@ -109,7 +115,7 @@ class KafkaProducer:
         ended = trio.Event()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._run_thread, self._producer, ended)
+                nursery.start_soon(self._run_thread, self._producer, brokers, ended)
                 task_status.started()
                 try:
                     await ended.wait()
@@ -206,13 +212,13 @@ class KafkaProducer:
 
     # From here on: in the thread.
 
-    async def _run_thread(self, producer: Producer, ended: trio.Event) -> None:
+    async def _run_thread(self, producer: Producer, brokers: BrokerWatch, ended: trio.Event) -> None:
         # Never abandoned: it ends within a poll, a probe and the flush deadline once `_stopping` is set.
         with trio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._serve, producer, limiter=self._limiter)
+            await anyio.to_thread.run_sync(self._serve, producer, brokers, limiter=self._limiter)
         ended.set()
 
-    def _serve(self, producer: Producer) -> None:
+    def _serve(self, producer: Producer, brokers: BrokerWatch) -> None:
         next_probe = 0.0
         while not self._stopping and self._fatal is None:
             suspected = self._link.take_suspicion() and self._answering
@@ -221,6 +227,8 @@ class KafkaProducer:
                 wait = PROBE_CONNECTED_SECONDS if self._answering else PROBE_SILENT_SECONDS
                 next_probe = time.monotonic() + wait
             self._poll(producer.poll, POLL_SECONDS)
+            if brokers.stranded:
+                self._fatal = self._fatal or STRANDED
         # A producer that failed for good delivers nothing more.
         self._poll(producer.flush, FLUSH_SECONDS if self._answering and self._fatal is None else 0)
         # What is left gets its report now, as purged, and so is logged and counted. One poll does not do: it

@@ -13,6 +13,11 @@ BEHIND_SECONDS = 30.0
 """How long a partition may be silent before the broker is asked about it, and then how long its records may
 stay away: a fetch waits half a second at most, a broker's restart takes a few."""
 
+BEGIN_SECONDS = 5.0
+"""The same for a partition whose reading has not begun. It begins with a record or with the partition's end,
+half a second after the assignment at the latest. But librdkafka waits for ever for the offset to begin at,
+where the coordinator, as one does that was fenced for a moment, answers that question with one error."""
+
 CHECK_SECONDS = 5.0
 """How often a silent partition, one at a time, is asked about; the answer may wait behind an empty fetch."""
 
@@ -24,7 +29,16 @@ HUNG_SECONDS = 90.0
 
 
 class StuckError(BrokenError):
-    """A consumer makes no progress although there are records."""
+    """A consumer makes no progress although there are records, or nobody left to ask for them.
+
+    Args:
+        reason: what was seen.
+        cause: one word for it, for the metric.
+    """
+
+    def __init__(self, reason: str, *, cause: str = "records") -> None:
+        super().__init__(reason)
+        self.cause = cause
 
 
 @define
@@ -50,6 +64,11 @@ class LagWatch:
         self._silent.clear()
         self._behind.clear()
 
+    def forget(self, partition: offsets.TopicPartition) -> None:
+        """Note that a partition was taken away: should it come back, its reading begins anew."""
+        for known in (self._ends, self._silent, self._asked, self._behind):
+            known.pop(partition, None)
+
     def check(
         self, consumer: Consumer, next_offsets: Mapping[offsets.TopicPartition, int], now: float
     ) -> None:
@@ -61,7 +80,8 @@ class LagWatch:
             now: the monotonic time in seconds.
 
         Raises:
-            StuckError: records of a partition have not come for `BEHIND_SECONDS`.
+            StuckError: records of a partition have not come for `BEHIND_SECONDS`, or its reading has not
+                begun for `BEGIN_SECONDS`.
             KafkaException: the consumer is broken.
         """
         if now < self._due:
@@ -76,20 +96,23 @@ class LagWatch:
             if known != position:
                 self._silent[partition] = (position, now)
                 self._behind.pop(partition, None)
-            elif now - since >= BEHIND_SECONDS:
+            elif now - since >= _bound(position):
                 silent.append(partition)
         if not silent:
             return
-        overdue = [p for p in silent if p in self._behind and now - self._behind[p][1] >= BEHIND_SECONDS]
+        overdue = [partition for partition in silent if self._overdue(partition, now)]
         asked = min(overdue or silent, key=lambda partition: self._asked.get(partition, 0.0))
         self._asked[asked] = now
         self._ask(consumer, asked, now)
 
     def _forget_all_but(self, assignment: set[offsets.TopicPartition]) -> None:
         # A partition that comes back tells its end anew; one that stayed through a rebalance does not.
-        for known in (self._ends, self._silent, self._asked, self._behind):
-            for partition in known.keys() - assignment:
-                known.pop(partition, None)
+        for partition in (self._ends.keys() | self._silent.keys()) - assignment:
+            self.forget(partition)
+
+    def _overdue(self, partition: offsets.TopicPartition, now: float) -> bool:
+        position, since = self._behind.get(partition, (0, now))
+        return now - since >= _bound(position)
 
     def _ask(self, consumer: Consumer, partition: offsets.TopicPartition, now: float) -> None:
         position, _ = self._silent[partition]
@@ -101,13 +124,18 @@ class LagWatch:
         if not answer or answer[1] <= position:
             self._behind.pop(partition, None)
             return
-        _, since = self._behind.setdefault(partition, (position, now))
-        if now - since >= BEHIND_SECONDS:
+        self._behind.setdefault(partition, (position, now))
+        if self._overdue(partition, now):
             topic, number = partition
+            so_far = f"read up to offset {position}" if position >= 0 else "its reading never began"
             raise StuckError(
-                f"no record of {topic}/{number} came for {BEHIND_SECONDS:g} s; it was read up to offset"
-                f" {max(position, 0)}, and it has records up to {answer[1]}"
+                f"no record of {topic}/{number} came for {_bound(position):g} s; {so_far}, and it has records"
+                f" up to {answer[1]}"
             )
+
+
+def _bound(position: int) -> float:
+    return BEHIND_SECONDS if position >= 0 else BEGIN_SECONDS
 
 
 async def watch_thread(turns: Callable[[], int], hung: Callable[[float], None]) -> None:

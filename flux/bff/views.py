@@ -110,13 +110,13 @@ def read_state(feed: SnapshotFeed, record: Received, *, now: datetime, skew: tim
     return State(key, taken, event.status, msgspec.json.encode(fields), message)
 
 
-def read_tick(feed: StreamFeed, record: Received) -> Tick:
-    """Read a record of a stream feed; its value is relayed whole.
+def read_tick(feed: StreamFeed, value: bytes | None) -> Tick:
+    """Read the value of a stream feed's record, which is relayed whole.
 
     Raises:
         PoisonError: it must not be relayed.
     """
-    value = check_json(record.value)
+    value = check_json(value)
     try:
         event = feed.decode(value)
     except msgspec.DecodeError as error:

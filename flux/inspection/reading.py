@@ -10,9 +10,8 @@ from flux.domains.registry import TOPICS
 from flux.errors import BrokenError, FluxError, LocalError
 from flux.inspection.backlog import Backlog
 from flux.inspection.start import MOST, Start
-from flux.messages import Received
 from flux.nurseries.failures import leaves
-from flux.transport.kafka.bus import Follower
+from flux.transport.kafka.bus import Batch, Follower
 from flux.transport.kafka.catalog import OPERATOR
 from flux.transport.kafka.confluent import ConfluentBus
 
@@ -111,6 +110,6 @@ async def stood(follower: Follower, start: Start, *, oldest: int | None = None) 
     return backlog
 
 
-async def _collect(receive: Callable[[], Awaitable[list[Received]]], backlog: Backlog, since: int) -> None:
+async def _collect(receive: Callable[[], Awaitable[Batch]], backlog: Backlog, since: int) -> None:
     while True:
         backlog.add(record for record in await receive() if record.timestamp >= since)

@@ -121,7 +121,7 @@ def test_tick_is_relayed_whole() -> None:
     """The bytes are those of Kafka; the product is what conflates."""
     assert isinstance(TICKER, StreamFeed)
     raw = b'{ "status":"success","data":{"product_id":"BTC-USD","price":"1.10"} }'
-    tick = read_tick(TICKER, received(raw))
+    tick = read_tick(TICKER, raw)
     assert bytes(tick.payload) == raw
     assert tick.key == "BTC-USD"
 
@@ -142,7 +142,7 @@ def test_poison_ticks(value: bytes | None) -> None:
     """What could hurt a browser is not relayed."""
     assert isinstance(TICKER, StreamFeed)
     with pytest.raises(PoisonError):
-        read_tick(TICKER, received(value))
+        read_tick(TICKER, value)
 
 
 @given(st.binary(max_size=200))
@@ -153,7 +153,7 @@ def test_any_bytes_are_read_or_poison(value: bytes) -> None:
             if isinstance(feed, SnapshotFeed):
                 read_state(feed, received(value), now=NOW, skew=timedelta(minutes=5))
             elif isinstance(feed, StreamFeed):
-                read_tick(feed, received(value))
+                read_tick(feed, value)
         except PoisonError:
             continue
 

@@ -6,10 +6,11 @@ import trio.testing
 
 from flux.errors import BrokenError, ClosedError
 from flux.messages import Received
+from flux.transport.kafka.bus import Batch
 from flux.transport.kafka.handover import CREDITS, Arrival, Handover
 
-BATCH = Arrival([Received("things", 0, 0, 0, b"")])
-NEWS = Arrival([], last=True)
+BATCH = Arrival(Batch([Received("things", 0, 0, 0, b"")]))
+NEWS = Arrival(last=True)
 
 
 async def test_a_batch_that_arrives_with_a_cancellation_is_not_lost(

@@ -6,6 +6,7 @@ from attrs import define, field
 from confluent_kafka import KafkaError, TopicPartition
 
 from flux.messages import Received
+from flux.transport.kafka.bus import Batch
 from flux.transport.kafka.handover import Arrival, Handover
 from flux.transport.kafka.subscription import ConfluentSubscription, GroupPlan
 
@@ -100,10 +101,10 @@ async def test_batches_of_a_partition_that_moved_meanwhile_are_left_out() -> Non
     subscription = ConfluentSubscription(handover, plan)
     for _ in range(2):
         assert handover.wait_credit(0)
-    handover._arrived(Arrival([received(0), received(0, partition=1)], generation=0))
+    handover._arrived(Arrival(Batch([received(0), received(0, partition=1)]), generation=0))
     consumer.callbacks["on_revoke"](consumer, [TopicPartition(*PARTITION)])
-    assert await subscription.receive() == [received(0, partition=1)]
-    handover._arrived(Arrival([received(0)], generation=plan.generation))
+    assert list(await subscription.receive()) == [received(0, partition=1)]
+    handover._arrived(Arrival(Batch([received(0)]), generation=plan.generation))
     [again] = await subscription.receive()
     subscription.done(again)
     plan.end(consumer)
@@ -116,7 +117,7 @@ async def test_done_after_the_partition_moved_and_returned_counts_for_the_new_de
     handover = Handover()
     subscription = ConfluentSubscription(handover, plan)
     assert handover.wait_credit(0)
-    handover._arrived(Arrival([received(0), received(1)]))
+    handover._arrived(Arrival(Batch([received(0), received(1)])))
     first, second = await subscription.receive()
     subscription.done(first)
     consumer.callbacks["on_lost"](consumer, [TopicPartition(*PARTITION)])

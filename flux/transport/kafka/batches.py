@@ -1,19 +1,19 @@
-"""A batch of consumed messages: its records, and its runs of one partition (pure).
+"""A batch of consumed messages: its runs of one partition, and its records, made when asked for (pure).
 
 Hundreds of thousands of records a second come this way, so what is done for each of them is done by `map`
 over methods written in C: a turn of a loop in Python costs more than all that it would call.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
 import msgspec
-from attrs import frozen
 from confluent_kafka import Message
 
 from flux.messages import Received
+from flux.transport.kafka.bus import Batch
 from flux.transport.kafka.headers import MessageHeaders
 from flux.transport.kafka.offsets import TopicPartition
 
@@ -27,85 +27,105 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     Args:
         partition: where they stood.
         first: the offset of the first one.
-        count: how many.
+        end: the offset behind the last one.
     """
 
     partition: TopicPartition
     first: int
-    count: int
-
-    @property
-    def end(self) -> int:
-        """The offset behind the last one."""
-        return self.first + self.count
+    end: int
 
 
-@frozen
-class Batch:
-    """What consumed messages say.
+class MessageBatch(Batch):
+    """Consumed messages that are not errors; their records are made when one is first looked at.
 
     Args:
-        records: in the order of the messages.
-        runs: the same ones, told in short: together they cover all records in order.
+        messages: in order; not changed by anyone.
+        one_topic: all are of one topic.
     """
 
-    records: list[Received]
-    runs: tuple[Run, ...]
+    __slots__ = ("_messages", "runs")
+
+    def __init__(self, messages: Sequence[Message], *, one_topic: bool = False) -> None:
+        self._messages = messages
+        self._records = None
+        self.runs = tuple(find_runs(messages, one_topic=one_topic))
+        """Where the records stood, in short: together the runs cover all of them, in order."""
+
+    @property
+    def values(self) -> list[bytes | None]:
+        """The value of each record."""
+        return list(map(Message.value, self._messages))
+
+    @property
+    def stretches(self) -> Iterator[tuple[str, range]]:
+        """The topics in order of the records, each with the indices of those that come in a row."""
+        begin = 0
+        for topic, runs in groupby(self.runs, lambda run: run.partition[0]):
+            end = begin + sum(run.end - run.first for run in runs)
+            yield topic, range(begin, end)
+            begin = end
+
+    def _read(self) -> Sequence[Received]:
+        if self._records is None:
+            self._records = read(self._messages)
+        return self._records
+
+    def __len__(self) -> int:
+        return len(self._messages)
 
 
-def read(messages: Sequence[Message]) -> Batch:
+def read(messages: Sequence[Message]) -> list[Received]:
     """Return the records of messages that are not errors."""
-    topics: list[Any] = list(map(Message.topic, messages))
-    partitions: list[Any] = list(map(Message.partition, messages))
-    offsets: list[Any] = list(map(Message.offset, messages))
     times: list[Any] = list(map(itemgetter(1), map(Message.timestamp, messages)))
     if _NO_TIMESTAMP in times:
         times = [max(time, 0) for time in times]
-    records = list(
-        map(
-            Received,
-            topics,
-            partitions,
-            offsets,
-            times,
-            map(Message.value, messages),
-            map(Message.key, messages),
-            map(MessageHeaders, messages),
-        )
-    )
-    return Batch(records, tuple(runs(topics, partitions, offsets)))
+    parts: list[Any] = [
+        map(Message.topic, messages),
+        map(Message.partition, messages),
+        map(Message.offset, messages),
+        times,
+        map(Message.value, messages),
+        map(Message.key, messages),
+        map(MessageHeaders, messages),
+    ]
+    return list(map(Received, *parts))
 
 
-def runs(topics: list[str], partitions: list[int], offsets: list[int]) -> Iterator[Run]:
-    """Yield the runs of records whose topics, partitions and offsets stand in three lists of one length."""
-    begin = 0
-    while begin < len(offsets):
-        end = _end(topics, partitions, offsets, begin)
-        yield Run((topics[begin], partitions[begin]), offsets[begin], end - begin)
+def find_runs(messages: Sequence[Message], *, one_topic: bool = False) -> Iterator[Run]:
+    """Yield the runs of messages; in a batch the offsets of one partition only rise, if with holes.
+
+    Args:
+        messages: in order.
+        one_topic: all are of one topic, so that they need not be asked.
+    """
+    partitions: list[Any] = list(map(Message.partition, messages))
+    topics: list[Any] = [] if one_topic else list(map(Message.topic, messages))
+    for of_number in _alike(partitions, 0, len(messages)):
+        for begin, end in (of_number,) if one_topic else _alike(topics, *of_number):
+            message = messages[begin]
+            partition: Any = (message.topic(), partitions[begin])
+            first: Any = message.offset()
+            if messages[end - 1].offset() == first + end - 1 - begin:
+                yield Run(partition, first, first + end - begin)
+            else:
+                yield from _unbroken(partition, list(map(Message.offset, messages[begin:end])))
+
+
+def _alike(column: list[Any], begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the stretches of equal neighbours: the index of the first one, and the one behind the last."""
+    part = column[begin:end]
+    if part and part.count(part[0]) == len(part):
+        yield begin, end  # the usual case, at the speed of C
+        return
+    for _, alike in groupby(part):
+        end = begin + len(list(alike))
+        yield begin, end
         begin = end
 
 
-def _end(topics: list[str], partitions: list[int], offsets: list[int], begin: int) -> int:
-    """Return the index behind the run that begins there."""
-    topic, partition, first = topics[begin], partitions[begin], offsets[begin]
-
-    def leaves(index: int) -> bool:
-        return (
-            offsets[index] - first != index - begin
-            or partitions[index] != partition
-            or topics[index] != topic
-        )
-
-    size = len(offsets)
-    if begin + 1 == size or leaves(begin + 1):
-        return begin + 1
-    end = size if not leaves(size - 1) else bisect_left(range(size), True, begin + 1, size, key=leaves)
-    count = end - begin
-    # The search looks at a few records only. Whether it is right is soon seen by whole slices.
-    if (
-        offsets[begin:end] == list(range(first, first + count))
-        and partitions[begin:end].count(partition) == count
-        and topics[begin:end].count(topic) == count
-    ):
-        return end
-    return next(index for index in range(begin + 1, size) if leaves(index))
+def _unbroken(partition: TopicPartition, offsets: list[Any]) -> Iterator[Run]:
+    """Yield the runs of a partition's offsets between its holes."""
+    # Offsets that follow one another keep their distance to their index.
+    for _, places in groupby(enumerate(offsets), lambda place: place[1] - place[0]):
+        run = [offset for _, offset in places]
+        yield Run(partition, run[0], run[-1] + 1)

@@ -6,9 +6,12 @@ refuses to produce to a topic that the principal does not own, and to consume on
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from itertools import groupby
+from operator import attrgetter
+from typing import overload
 
 import trio
 from attrs import field, frozen
@@ -57,11 +60,57 @@ class BusStatus:
     reason: str = ""
 
 
+class Batch(Sequence[Received]):
+    """Records that came together, per partition in offset order.
+
+    A record may be made only when it is looked at: who needs no more than the values, as a relay does, reads
+    `values`.
+
+    Args:
+        records: in order.
+    """
+
+    __slots__ = ("_records",)
+
+    def __init__(self, records: Sequence[Received] = ()) -> None:
+        self._records: Sequence[Received] | None = records
+
+    @property
+    def values(self) -> list[bytes | None]:
+        """The value of each record."""
+        return [record.value for record in self]
+
+    @property
+    def stretches(self) -> Iterator[tuple[str, range]]:
+        """The topics in order of the records, each with the indices of those that come in a row."""
+        begin = 0
+        for topic, records in groupby(self, attrgetter("topic")):
+            end = begin + sum(1 for _ in records)
+            yield topic, range(begin, end)
+            begin = end
+
+    def _read(self) -> Sequence[Received]:
+        return self._records or ()
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __iter__(self) -> Iterator[Received]:
+        return iter(self._read())
+
+    @overload
+    def __getitem__(self, index: int) -> Received: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Received]: ...
+    def __getitem__(self, index: int | slice) -> Received | Sequence[Received]:
+        return self._read()[index]
+
+
 class Subscription(ABC):
     """A consumer group's share of some topics; at-least-once: what is not `done` comes again."""
 
     @abstractmethod
-    async def receive(self) -> list[Received]:
+    async def receive(self) -> Batch:
         """Wait for the next batch: at least one record, per partition in offset order.
 
         Cancellation loses nothing: an unreturned batch is returned by the next call.
@@ -79,7 +128,7 @@ class Follower(ABC):
     """Every partition of some topics, from the last records of each, then live; nothing is committed."""
 
     @abstractmethod
-    async def receive(self) -> list[Received]:
+    async def receive(self) -> Batch:
         """As `Subscription.receive`."""
 
     @abstractmethod

@@ -6,8 +6,7 @@ wants of it (a commit, the end) it does between two polls.
 
 import time
 from abc import ABC, abstractmethod
-from collections import Counter as Tally
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any
@@ -21,7 +20,7 @@ from prometheus_client import Counter
 
 from flux.errors import BrokenError, ClosedError
 from flux.metrics import REGISTRY
-from flux.transport.kafka import batches
+from flux.transport.kafka.batches import MessageBatch, Run
 from flux.transport.kafka.broker_watch import STRANDED, BrokerWatch
 from flux.transport.kafka.config import KafkaConfig, LibraryLog
 from flux.transport.kafka.handover import Arrival, Handover
@@ -77,6 +76,9 @@ _FATAL_CODES = frozenset(
 
 class Plan(ABC):
     """What a consumer is for; every method runs in the consumer's thread and may raise KafkaException."""
+
+    topics: Sequence[str]
+    """Full names."""
 
     generation: int = 0
     """How many rebalances have taken partitions away so far."""
@@ -275,23 +277,22 @@ class ConsumerThread:
                 if message.error() is not None:
                     self._take_error(message, reached)
             messages = [message for message in messages if message.error() is None]
-        batch = batches.read(messages)
-        counts: Tally[str] = Tally()
+        batch = MessageBatch(messages, one_topic=len(self._plan.topics) == 1)
         for run in batch.runs:
-            self._count_skipped(run)
+            expected = self._next_offsets.get(run.partition, run.first)
+            # A hole of one is a transaction's marker, should anyone produce in transactions.
+            if run.first > expected + 1:
+                self._count_skipped(run, run.first - expected)
             self._next_offsets[run.partition] = run.end
-            counts[run.partition[0]] += run.count
-        for name, count in counts.items():
-            CONSUMED.labels(name).inc(count)
-        if batch.records:
+        for topic, stretch in batch.stretches:
+            CONSUMED.labels(topic).inc(len(stretch))
+        if messages:
             self._trouble = None
             if self._handover.wants_reached:
                 reached += ((run.partition, run.end) for run in batch.runs)
-        if batch.records or reached:
-            self._handover.put(
-                Arrival(batch.records, generation=self._plan.generation, reached=tuple(reached))
-            )
-        return bool(batch.records)
+        if messages or reached:
+            self._handover.put(Arrival(batch, generation=self._plan.generation, reached=tuple(reached)))
+        return bool(messages)
 
     def _forget_lost(self) -> None:
         """Note which partitions a rebalance took away in the last calls."""
@@ -316,14 +317,10 @@ class ConsumerThread:
             if self._handover.wants_reached:
                 reached.append((partition, offset))
 
-    def _count_skipped(self, run: batches.Run) -> None:
-        expected = self._next_offsets.get(run.partition, run.first)
-        # A hole of one is a transaction's marker, should anyone produce in transactions.
-        if run.first > expected + 1:
-            topic, partition = run.partition
-            SKIPPED.labels(topic).inc(run.first - expected)
-            log.warning("records were gone before they were read", topic=topic, partition=partition,
-                        count=run.first - expected)  # fmt: skip
+    def _count_skipped(self, run: Run, count: int) -> None:
+        topic, partition = run.partition
+        SKIPPED.labels(topic).inc(count)
+        log.warning("records were gone before they were read", topic=topic, partition=partition, count=count)
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal() or error.code() in _FATAL_CODES:

@@ -7,9 +7,8 @@ import structlog
 import trio
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from flux.messages import Received
 from flux.transport.kafka import offsets
-from flux.transport.kafka.bus import Follower
+from flux.transport.kafka.bus import Batch, Follower
 from flux.transport.kafka.consumer import Plan
 from flux.transport.kafka.handover import Arrival, Handover
 from flux.transport.kafka.link import Link
@@ -37,6 +36,7 @@ class FollowPlan(Plan):
     """
 
     def __init__(self, topics: Sequence[str], replay: int, handover: Handover, link: Link) -> None:
+        self.topics = tuple(topics)
         self._replay = replay
         self._handover = handover
         self._link = link
@@ -95,7 +95,7 @@ class FollowPlan(Plan):
         known.update(metadata.partitions)
         if first:
             self._unasked.remove(topic)
-            self._handover.put(Arrival([], ends=ends, last=not self._unasked))
+            self._handover.put(Arrival(ends=ends, last=not self._unasked))
         return starts
 
 
@@ -108,7 +108,7 @@ class ConfluentFollower(Follower):
         self._all_known = False
         self._caught_up = trio.Event()
 
-    async def receive(self) -> list[Received]:
+    async def receive(self) -> Batch:
         """Wait for the next batch of any partition."""
         while True:
             arrival = await self.handover.take()

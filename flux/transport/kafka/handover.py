@@ -8,12 +8,15 @@ import trio
 from attrs import field, frozen
 
 from flux.errors import BrokenError, ClosedError, FluxError
-from flux.messages import Received
+from flux.transport.kafka.bus import Batch
 from flux.transport.kafka.link import call_soon
 from flux.transport.kafka.offsets import TopicPartition
 
-CREDITS = 4
-"""How many batches may wait for the task; with librdkafka's own prefetch behind them that keeps it busy."""
+CREDITS = 2
+"""How many batches may wait for the task: one more than it works on. What waits leaves the processor's cache;
+with 4 a follower read 1.02 x as much as a bare poll loop, with 2 it reads 1.10 x."""
+
+EMPTY = Batch()
 
 
 @frozen
@@ -30,7 +33,7 @@ class Arrival:
             their end.
     """
 
-    records: list[Received]
+    records: Batch = EMPTY
     generation: int = 0
     ends: Mapping[TopicPartition, int] = field(factory=dict)
     last: bool = False

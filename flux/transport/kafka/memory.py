@@ -10,7 +10,7 @@ from attrs import define, field
 
 from flux.errors import BrokenError, ClosedError
 from flux.messages import Headers, Received, Record
-from flux.transport.kafka.bus import Bus, BusStatus, Follower, Position, Subscription, Topic
+from flux.transport.kafka.bus import Batch, Bus, BusStatus, Follower, Position, Subscription, Topic
 from flux.transport.kafka.catalog import MAX_VALUE_BYTES, Catalog
 from flux.transport.kafka.offsets import CatchUp, OffsetTracker, TopicPartition
 from flux.transport.kafka.owned import OwnedClient
@@ -172,7 +172,7 @@ class _Reader:
         self._positions: dict[TopicPartition, int] = {}
         self._alone = trio.Lock()
 
-    async def _next(self) -> list[Received]:
+    async def _next(self) -> Batch:
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             self._alone.acquire_nowait()
@@ -187,7 +187,7 @@ class _Reader:
                 if batch:
                     # Past this point nothing may raise, or the batch would be lost.
                     await trio.lowlevel.cancel_shielded_checkpoint()
-                    return batch
+                    return Batch(batch)
                 await self._broker.changed.park()
         finally:
             self._alone.release()
@@ -204,7 +204,7 @@ class MemorySubscription(_Reader, Subscription):
         self._committed = broker.groups[group].committed
         self._tracker = OffsetTracker()
 
-    async def receive(self) -> list[Received]:
+    async def receive(self) -> Batch:
         """Wait for the next batch of this member's partitions."""
         batch = await self._next()
         self._tracker.delivered(batch)
@@ -237,7 +237,7 @@ class MemoryFollower(_Reader, Follower):
         if self._catch_up.complete:
             self._caught_up.set()
 
-    async def receive(self) -> list[Received]:
+    async def receive(self) -> Batch:
         """Wait for the next batch of any partition."""
         batch = await self._next()
         for record in batch:

@@ -7,7 +7,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from flux.messages import Received
 from flux.transport.kafka import offsets
-from flux.transport.kafka.bus import Subscription
+from flux.transport.kafka.bus import Batch, Subscription
 from flux.transport.kafka.consumer import Plan
 from flux.transport.kafka.handover import Handover
 
@@ -30,7 +30,7 @@ class GroupPlan(Plan):
         self.generation = 0
         self.lost: dict[offsets.TopicPartition, int] = {}
         """The generation from which on a partition's older batches are another member's; read by trio."""
-        self._topics = list(topics)
+        self.topics = tuple(topics)
         self._group = group
         self._to_commit: dict[offsets.TopicPartition, tuple[int, int]] = {}
         self._next_commit = 0.0
@@ -42,7 +42,7 @@ class GroupPlan(Plan):
     def begin(self, consumer: Consumer) -> None:
         """Join the group."""
         consumer.subscribe(
-            self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            list(self.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
     def tick(self, consumer: Consumer, now: float) -> None:
@@ -113,7 +113,7 @@ class ConfluentSubscription(Subscription):
         self._tracker = offsets.OffsetTracker()
         self._seen_generation = 0
 
-    async def receive(self) -> list[Received]:
+    async def receive(self) -> Batch:
         """Wait for the next batch; what went to another member meanwhile is left out."""
         while True:
             arrival = await self._handover.take()
@@ -121,10 +121,10 @@ class ConfluentSubscription(Subscription):
             lost = self._plan.lost
             records = arrival.records
             if arrival.generation != self._plan.generation:
-                records = [
+                records = Batch([
                     record for record in records
                     if arrival.generation >= lost.get((record.topic, record.partition), 0)
-                ]  # fmt: skip
+                ])  # fmt: skip
             if records:
                 self._tracker.delivered(records)
                 return records

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from itertools import chain
 from random import Random
 from typing import Any
 
@@ -34,6 +35,10 @@ PARTITIONS = 32
 RECORDS = 150_000
 """As many ticker events as the embedded broker keeps in so many partitions, with some room: 5 MiB each."""
 
+PLAIN_RECORDS = 600_000
+PLAIN = b"x" * 100
+"""The value of a plain record, which has a key and no headers."""
+
 WAIT_SECONDS = 60.0
 RATE = 1_000
 LATENCY_SECONDS = 3.0
@@ -53,6 +58,7 @@ class Broker:
     Args:
         bus: the bus, not running.
         config: its settings, for the bare loops too.
+        plain: is filled with plain records.
         bulk: is filled with ticker events.
         paced: gets events at a steady rate.
         awaited: gets events one by one.
@@ -61,6 +67,7 @@ class Broker:
 
     bus: ConfluentBus
     config: KafkaConfig
+    plain: Topic
     bulk: Topic
     paced: Topic
     awaited: Topic
@@ -71,7 +78,7 @@ class Broker:
 def broker(bootstrap_servers: str | None) -> Iterator[Broker]:
     """Give the broker at that address, or an embedded one, with topics that go when the block ends."""
     run = f"bench.{time.time_ns():x}"
-    partitions = {"bulk": PARTITIONS, "paced": 1, "awaited": 4, "rejected": 1}
+    partitions = {"plain": PARTITIONS, "bulk": PARTITIONS, "paced": 1, "awaited": 4, "rejected": 1}
     topics = {
         name: Topic(f"{run}.{name}", producer=WRITER, consumer=READER, partitions=count)
         for name, count in partitions.items()
@@ -97,23 +104,32 @@ def _delete(config: KafkaConfig, names: list[str]) -> None:
 
 
 def fill(target: Broker) -> None:
-    """Put the ticker events into their topic, as the crypto service writes them."""
-    producer = Producer(target.config.producer() | {"linger.ms": 20, "queue.buffering.max.messages": 500_000})
+    """Put the plain records into their topic, and the ticker events, as the crypto service writes them."""
+    room = {"queue.buffering.max.messages": 1_000_000, "queue.buffering.max.kbytes": 1_000_000}
+    producer = Producer(target.config.producer() | {"linger.ms": 20} | room)
     stamp = Stamp(WRITER, wall_clock, Random(1))
-    for number in range(RECORDS):
-        record = stamp.record(target.bulk.name, ticker(number), key=f"P{number % 64}-USD")
+    plain = (Record(target.plain.name, PLAIN, _product(number)) for number in range(PLAIN_RECORDS))
+    ticks = (
+        stamp.record(target.bulk.name, ticker(number), key=_product(number).decode())
+        for number in range(RECORDS)
+    )
+    for number, record in enumerate(chain(plain, ticks)):
         # Round robin, so that every partition holds as much.
         producer.produce(
             record.topic,
             record.value,
             record.key,
-            headers=list(record.headers),
+            headers=list(record.headers) or None,
             partition=number % PARTITIONS,
         )
         if number % 1000 == 0:
             producer.poll(0)
     if producer.flush(WAIT_SECONDS):
         raise MeasureError("the broker did not take the records")
+
+
+def _product(number: int) -> bytes:
+    return b"P%d-USD" % (number % 64)
 
 
 def ticker(number: int) -> bytes:
@@ -141,14 +157,23 @@ def ticker(number: int) -> bytes:
 # Reading: from the first record to the last.
 
 
-def bare_poll(target: Broker) -> float:
-    """Return the records per second of a loop around `poll` that looks at each value."""
+def bare_plain(target: Broker) -> float:
+    """Return the plain records per second of a loop around `poll` that looks at each value."""
+    return _bare_poll(target, target.plain, PLAIN_RECORDS)
+
+
+def bare_ticks(target: Broker) -> float:
+    """Return the ticker events per second of such a loop."""
+    return _bare_poll(target, target.bulk, RECORDS)
+
+
+def _bare_poll(target: Broker, topic: Topic, records: int) -> float:
     consumer = Consumer(target.config.consumer("bench.bare"))
     try:
-        consumer.assign([TopicPartition(target.bulk.name, number, 0) for number in range(PARTITIONS)])
+        consumer.assign([TopicPartition(topic.name, number, 0) for number in range(PARTITIONS)])
         seen, began = 0, 0.0
         deadline = time.monotonic() + WAIT_SECONDS
-        while seen < RECORDS:
+        while seen < records:
             message = consumer.poll(0.1)
             if message is None:
                 _check(deadline, seen)
@@ -160,16 +185,24 @@ def bare_poll(target: Broker) -> float:
         consumer.close()
 
 
-def flux_batches(target: Broker) -> float:
-    """Return the records per second that a follower gives to a trio task that looks at each value, too."""
+def flux_plain(target: Broker) -> float:
+    """Return the plain records per second that a follower gives to a trio task that looks at each value."""
+    return _flux_batches(target, target.plain, PLAIN_RECORDS)
 
+
+def flux_ticks(target: Broker) -> float:
+    """Return the ticker events per second of such a task."""
+    return _flux_batches(target, target.bulk, RECORDS)
+
+
+def _flux_batches(target: Broker, topic: Topic, records: int) -> float:
     async def main() -> float:
         seen, first, began = 0, 0, 0.0
         with trio.fail_after(WAIT_SECONDS):
-            async with target.bus.client(READER).follow([target.bulk.name], replay=sys.maxsize) as follower:
-                while seen < RECORDS:
-                    for record in await follower.receive():
-                        if record.value:
+            async with target.bus.client(READER).follow([topic.name], replay=sys.maxsize) as follower:
+                while seen < records:
+                    for value in (await follower.receive()).values:
+                        if value:
                             seen += 1
                     if not first:
                         first, began = seen, time.perf_counter()

@@ -18,6 +18,7 @@ import trio
 
 import flux
 from flux import acls, app, inspection
+from flux.collector import calm
 from flux.doctor import doctor as examine
 from flux.domains.providers import Mode
 from flux.domains.registry import DOMAINS
@@ -280,6 +281,7 @@ def _load(config: Path | None, options: Mapping[str, Any]) -> Settings:
 
 def _serve(main: Callable[..., Any], settings: Settings, *args: Any) -> None:
     """Run a long-lived role; its result is the exit code."""
+    calm()
     with _ends_told():
         code = trio.run(main, settings, *args)
     raise SystemExit(code)

@@ -25,7 +25,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("flux.transport.engine_io",),
     ("flux.transport",),
     ("flux.nurseries",),
-    ("flux.logs",),
+    ("flux.collector", "flux.logs"),
     ("flux.messages",),
     ("flux.metrics",),
     ("flux.errors",),

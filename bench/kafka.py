@@ -106,7 +106,7 @@ def main(bootstrap_servers: str | None, repeat: int, markdown: Path | None) -> N
     """Compare the Kafka bus with bare confluent-kafka loops, on one broker, in one run."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     try:
-        calm()  # as `flux run` does; for the bare loops, which hold one message at a time, it changes nothing
+        calm()  # as every process does that serves, for the bare loops, too
         with alone(), measures.broker(bootstrap_servers) as target:
             measures.fill(target)
             rounds = [_round(target) for _ in range(repeat)]

@@ -113,6 +113,10 @@ def read_state(feed: SnapshotFeed, record: Received, *, now: datetime, skew: tim
 def read_tick(feed: StreamFeed, value: bytes | None) -> Tick:
     """Read the value of a stream feed's record, which is relayed whole.
 
+    Args:
+        feed: whose type it must have.
+        value: as consumed.
+
     Raises:
         PoisonError: it must not be relayed.
     """

@@ -230,5 +230,5 @@ def test_every_report_is_served_at_the_end_although_the_fatal_error_cuts_polls_s
     reports: Any = CutShort()
     producer = KafkaProducer(KafkaConfig("nowhere:1"), Link())
     producer._fatal = "it failed"
-    producer._serve(reports, BrokerWatch(1))
+    producer._serve(reports, BrokerWatch())
     assert reports.left == 0

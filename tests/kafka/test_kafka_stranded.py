@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import structlog.testing
@@ -13,17 +12,14 @@ from fenced_broker import FencedBroker
 from flux.errors import BrokenError
 from flux.metrics import REGISTRY
 from flux.transport.kafka import broker_watch
-from flux.transport.kafka import consumer as consumer_module
-from flux.transport.kafka import producer as producer_module
-from flux.transport.kafka.broker_watch import STATISTICS_SECONDS, BrokerWatch
+from flux.transport.kafka.broker_watch import PATIENCE_SECONDS, STATISTICS_SECONDS, BrokerWatch
 from flux.transport.kafka.bus import Topic
 from flux.transport.kafka.confluent import ConfluentBus
 from flux.transport.kafka.embedded import EmbeddedBroker
 
 TOPIC = Topic("things", PRODUCER, CONSUMER, partitions=1)
 
-LOOKS = 3
-PATIENCE = LOOKS * STATISTICS_SECONDS
+LOOKS = round(PATIENCE_SECONDS / STATISTICS_SECONDS)
 
 
 OLD, YOUNG = 25_000_000, 21_000
@@ -51,7 +47,7 @@ def statistics(**brokers: tuple[str, str, int]) -> str:
 )
 def test_a_client_that_tries_no_broker_for_long_is_stranded(left: str) -> None:
     """Whether the dropped broker is still listed or not."""
-    watch = BrokerWatch(PATIENCE)
+    watch = BrokerWatch()
     for _ in range(LOOKS):
         assert not watch.stranded
         watch.take(left)
@@ -72,26 +68,17 @@ def test_a_client_that_tries_no_broker_for_long_is_stranded(left: str) -> None:
 )
 def test_a_client_that_is_well_or_waits_for_its_broker_is_not(well: str) -> None:
     """However long it lasts: an outage is no reason to give a client up."""
-    watch = BrokerWatch(PATIENCE)
+    watch = BrokerWatch()
     for _ in range(3 * LOOKS):
         watch.take(well)
         assert not watch.stranded
-
-
-@pytest.mark.parametrize(("backoff", "patience"), [(2000, PATIENCE), (60_000, 120)])
-def test_long_backoffs_are_waited_for(backoff: int, patience: float) -> None:
-    """Who lets a client wait a minute between attempts must not have it given up meanwhile."""
-    settings: dict[str, Any] = {"reconnect.backoff.max.ms": backoff}
-    assert BrokerWatch.over(settings, PATIENCE).patience == patience
-    assert settings["statistics.interval.ms"] == STATISTICS_SECONDS * 1000
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have clients look after themselves often, and lose patience soon."""
     monkeypatch.setattr(broker_watch, "STATISTICS_SECONDS", 0.2)
-    monkeypatch.setattr(consumer_module, "BROKERLESS_SECONDS", 1)
-    monkeypatch.setattr(producer_module, "BROKERLESS_SECONDS", 1)
+    monkeypatch.setattr(broker_watch, "PATIENCE_SECONDS", 1)
 
 
 @pytest.fixture
@@ -109,7 +96,6 @@ def bus(broker: FencedBroker) -> ConfluentBus:
     called off by another answer that comes at the same moment.
     """
     config = {"topic.metadata.refresh.interval.ms": 100, "metadata.recovery.strategy": "none"}
-    config |= {"reconnect.backoff.max.ms": 500}
     return ConfluentBus(
         [TOPIC], bootstrap_servers=broker.bootstrap_servers, config=config, message_timeout=20
     )

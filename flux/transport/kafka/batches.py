@@ -46,6 +46,7 @@ class MessageBatch(Batch):
     __slots__ = ("_messages", "runs")
 
     def __init__(self, messages: Sequence[Message], *, one_topic: bool = False) -> None:
+        super().__init__()
         self._messages = messages
         self._records = None
         self.runs = tuple(find_runs(messages, one_topic=one_topic))
@@ -67,15 +68,14 @@ class MessageBatch(Batch):
 
     def _read(self) -> Sequence[Received]:
         if self._records is None:
-            self._records = read(self._messages)
+            self._records = _records(self._messages)
         return self._records
 
     def __len__(self) -> int:
         return len(self._messages)
 
 
-def read(messages: Sequence[Message]) -> list[Received]:
-    """Return the records of messages that are not errors."""
+def _records(messages: Sequence[Message]) -> list[Received]:
     times: list[Any] = list(map(itemgetter(1), map(Message.timestamp, messages)))
     if _NO_TIMESTAMP in times:
         times = [max(time, 0) for time in times]

@@ -14,8 +14,9 @@ from attrs import define, field
 
 STATISTICS_SECONDS = 2.0
 
-BACKOFF_MS = 10_000
-"""librdkafka's default of ``reconnect.backoff.max.ms``."""
+PATIENCE_SECONDS = 6.0
+"""How long it must show: a client that is well connects to some broker within a second when none is up, and a
+broker that waits for its backoff counts as being tried."""
 
 STRANDED = "it was told of no broker any more, and tries none"
 
@@ -49,24 +50,14 @@ class BrokerWatch:
     """Reads a client's statistics; all of it runs in the client's thread.
 
     Source: librdkafka's ``STATISTICS.md``, the part on brokers.
-
-    Args:
-        patience: how many seconds a client that is well may try no broker at most, though none is up.
     """
 
-    patience: float
     _looks: int = field(default=0, init=False)
 
     @classmethod
-    def over(cls, settings: dict[str, Any], patience: float) -> Self:
-        """Return a watch over the client that will be made with these settings; adds its own to them.
-
-        Args:
-            settings: of librdkafka. As an attempt waits for its longest backoff, the watch waits longer.
-            patience: see the class.
-        """
-        backoff = float(settings.get("reconnect.backoff.max.ms", BACKOFF_MS)) / 1000
-        watch = cls(max(patience, 2 * backoff))
+    def over(cls, settings: dict[str, Any]) -> Self:
+        """Return a watch over the client that is to be made with these settings; adds its own to them."""
+        watch = cls()
         settings["statistics.interval.ms"] = round(STATISTICS_SECONDS * 1000)
         settings["stats_cb"] = watch.take
         return watch
@@ -81,4 +72,4 @@ class BrokerWatch:
     @property
     def stranded(self) -> bool:
         """Whether the client tries no broker, and so never will."""
-        return self._looks * STATISTICS_SECONDS >= self.patience
+        return self._looks * STATISTICS_SECONDS >= PATIENCE_SECONDS

@@ -32,7 +32,7 @@ class ConfluentBus(Bus):
         topics: the declared topics.
         bootstrap_servers: ``host:port``, several separated by commas.
         config: settings of librdkafka, passed through (TLS, SASL); what the bus itself depends on cannot be
-            changed (idempotence, commits).
+            changed (idempotence, commits, statistics).
         embedded: the broker is an `EmbeddedBroker`, of this process or another.
         broker: the embedded broker, where it is this process's: it creates the topics.
         client_id: names this process in the broker's logs.

@@ -56,10 +56,6 @@ STALL_SECONDS = 60.0
 (`max.poll.interval.ms`; of a shorter one, after a third of it) after which the group throws a member out.
 Pausing earlier drops the prefetch."""
 
-BROKERLESS_SECONDS = 6.0
-"""After so long without a broker, and without trying one, a consumer is given up; one that is well always
-fetches, or asks for its group or for topics."""
-
 MAX_POLL_SHARE = 1 / 3
 _MAX_POLL_MS = 300_000  # librdkafka's default
 
@@ -129,7 +125,7 @@ class ConsumerThread:
         interval = int(self._settings.get("max.poll.interval.ms", _MAX_POLL_MS)) / 1000
         self._stall_seconds = min(STALL_SECONDS, interval * MAX_POLL_SHARE)
         self._watch = LagWatch()
-        self._brokers = BrokerWatch.over(self._settings, BROKERLESS_SECONDS)
+        self._brokers = BrokerWatch.over(self._settings)
         self._turns = 0
         self._group = group
         self._plan = plan
@@ -300,9 +296,9 @@ class ConsumerThread:
         if self._generation != generation:
             for partition, since in self._plan.lost.items():
                 if since > self._generation:
-                    self._next_offsets.pop(partition, None)
                     self._watch.forget(partition)
             self._generation = generation
+            self._next_offsets.clear()
             self._watch.excuse()
 
     def _take_error(self, message: Message, reached: list[tuple[TopicPartition, int]]) -> None:

@@ -46,10 +46,6 @@ ANSWER_SECONDS = 2.0
 RETRY_ANSWER_SECONDS = 0.5
 """How long a probe waits: longer while connected, so that a broker's pause is not taken for its end."""
 
-BROKERLESS_SECONDS = 12.0
-"""After so long without a broker, and without trying one, a producer is given up. An idle one may have no
-connection until the next probe, `PROBE_CONNECTED_SECONDS` at most."""
-
 FLUSH_SECONDS = 5.0
 PURGE_SECONDS = 1.0
 """How long the reports of what was not delivered are waited for at the end; they are there at once."""
@@ -102,7 +98,7 @@ class KafkaProducer:
         if self._producer is not None:
             raise LocalError("this producer runs already")
         settings = self._config.producer()
-        brokers = BrokerWatch.over(settings, BROKERLESS_SECONDS)
+        brokers = BrokerWatch.over(settings)
         settings["error_cb"] = self._on_error
         try:
             self._producer = Producer(settings)

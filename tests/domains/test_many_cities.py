@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from fake_site import SILENCE, FakeSite  # from tests/sources
 from structlog.typing import EventDict
 from trio.testing import MockClock
 
+from flux.domains.domain import ServiceContext
 from flux.domains.providers import ProviderOptions
 from flux.domains.weather.service import weather_service
 from flux.transport.kafka.memory import MemoryBus
@@ -61,15 +64,23 @@ def silent(site: FakeSite) -> FakeSite:
     return site
 
 
+@asynccontextmanager
+async def serving(make_context: Any, silent: FakeSite, mode: str) -> AsyncIterator[ServiceContext]:
+    """Run the weather service on that site inside the block."""
+    urls = dict.fromkeys(("open-meteo", "open-meteo-geocoding"), silent.url)
+    context: ServiceContext = make_context("weather", providers=ProviderOptions(mode=mode, urls=urls))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(weather_service(context))
+        yield context
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("located", [True, False], ids=["with coordinates", "by name"])
 async def test_every_fallback_comes_within_two_seconds(
     located: bool, silent: FakeSite, bus: MemoryBus, make_context: Any, loopback_clock: MockClock
 ) -> None:
     """The patience of `auto` begins for all cities at once, however few connections the source allows."""
-    urls = dict.fromkeys(("open-meteo", "open-meteo-geocoding"), silent.url)
-    context = make_context("weather", providers=ProviderOptions(mode="auto", urls=urls))
-    async with trio.open_nursery() as nursery:
-        await nursery.start(weather_service(context))
+    async with serving(make_context, silent, "auto"):
         first = await ask_each(bus, located=located)
         assert first.statuses == {("success", "simulated"): CITIES}
         assert first.seconds < 2
@@ -77,7 +88,6 @@ async def test_every_fallback_comes_within_two_seconds(
         again = await ask_each(bus, located=located)
         assert again.statuses == {("success", "simulated"): CITIES}
         assert again.seconds < 2
-        nursery.cancel_scope.cancel()
     assert len(silent.requests) == 3
 
 
@@ -91,12 +101,8 @@ async def test_an_outage_is_one_line_however_many_wait(
     logged: list[EventDict],
 ) -> None:
     """With `real` each city hears from its source, before the worker gives up."""
-    urls = dict.fromkeys(("open-meteo", "open-meteo-geocoding"), silent.url)
-    context = make_context("weather", providers=ProviderOptions(mode="real", urls=urls))
-    async with trio.open_nursery() as nursery:
-        await nursery.start(weather_service(context))
+    async with serving(make_context, silent, "real") as context:
         done = await ask_each(bus, located=located)
-        nursery.cancel_scope.cancel()
     assert done.statuses == {("error", "open-meteo"): CITIES}
     assert done.seconds < context.limits.fetch_deadline
     assert all(message.startswith("Open-Meteo") for message in done.messages)

@@ -48,7 +48,6 @@ class MessageBatch(Batch):
     def __init__(self, messages: Sequence[Message], *, one_topic: bool = False) -> None:
         super().__init__()
         self._messages = messages
-        self._records = None
         self.runs = tuple(find_runs(messages, one_topic=one_topic))
         """Where the records stood, in short: together the runs cover all of them, in order."""
 
@@ -57,17 +56,11 @@ class MessageBatch(Batch):
         """The value of each record."""
         return list(map(Message.value, self._messages))
 
-    @property
-    def stretches(self) -> Iterator[tuple[str, range]]:
-        """The topics in order of the records, each with the indices of those that come in a row."""
-        begin = 0
-        for topic, runs in groupby(self.runs, lambda run: run.partition[0]):
-            end = begin + sum(run.end - run.first for run in runs)
-            yield topic, range(begin, end)
-            begin = end
+    def _pieces(self) -> Iterator[tuple[str, int]]:
+        return ((run.partition[0], run.end - run.first) for run in self.runs)
 
     def _read(self) -> Sequence[Received]:
-        if self._records is None:
+        if not self._records:
             self._records = _records(self._messages)
         return self._records
 

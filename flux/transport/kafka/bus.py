@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from itertools import groupby
-from operator import attrgetter
+from operator import itemgetter
 from typing import overload
 
 import trio
@@ -73,7 +73,7 @@ class Batch(Sequence[Received]):
     __slots__ = ("_records",)
 
     def __init__(self, records: Sequence[Received] = ()) -> None:
-        self._records: Sequence[Received] | None = records
+        self._records = records
 
     @property
     def values(self) -> list[bytes | None]:
@@ -84,13 +84,17 @@ class Batch(Sequence[Received]):
     def stretches(self) -> Iterator[tuple[str, range]]:
         """The topics in order of the records, each with the indices of those that come in a row."""
         begin = 0
-        for topic, records in groupby(self, attrgetter("topic")):
-            end = begin + sum(1 for _ in records)
+        for topic, pieces in groupby(self._pieces(), itemgetter(0)):
+            end = begin + sum(count for _, count in pieces)
             yield topic, range(begin, end)
             begin = end
 
+    def _pieces(self) -> Iterator[tuple[str, int]]:
+        """Yield the topic of some next records, and how many they are."""
+        return ((record.topic, 1) for record in self)
+
     def _read(self) -> Sequence[Received]:
-        return self._records or ()
+        return self._records
 
     def __len__(self) -> int:
         return len(self._read())
